@@ -1,0 +1,230 @@
+//! Durable state: all SQL and all blob files, nothing else.
+//!
+//! One SQLite file in WAL mode. Every change goes through one writer thread that commits in groups
+//! ([`writer`]); reads run on a small pool of read-only connections. Each table family has a file of
+//! free functions that take the connection, so that several of them compose in one transaction.
+//!
+//! Not for: rules. What may be written is decided in `service`.
+
+pub mod account;
+pub mod backlink;
+pub mod blob;
+pub mod blob_file;
+pub mod column;
+pub mod dev_plc_operation;
+pub mod did_cache;
+pub mod invite_code;
+pub mod mst_node;
+pub mod record;
+pub mod refresh_token;
+pub mod repo;
+pub mod repo_block;
+pub mod repo_order;
+pub mod repo_seq;
+pub mod server_secret;
+pub mod signing_key;
+pub mod spool;
+pub mod writer;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::Semaphore;
+
+pub use self::writer::WriteTx;
+use crate::time::Clock;
+
+/// Why the store could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// SQLite refused or failed.
+    #[error("database: {0}")]
+    Database(#[from] rusqlite::Error),
+    /// The schema could not be brought up to date.
+    #[error("database migration: {0}")]
+    Migrate(String),
+    /// A file of the data directory could not be read or written.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The group that this change was part of did not reach the disk; nothing of it is kept.
+    #[error("the change was not committed: {0}")]
+    NotCommitted(String),
+    /// A stored value is not what its column promises.
+    #[error("table {table}, column {column} holds a value that cannot be read")]
+    Corrupt {
+        /// Table.
+        table: &'static str,
+        /// Column.
+        column: &'static str,
+    },
+    /// The store is shutting down.
+    #[error("the server is stopping")]
+    Closed,
+}
+
+/// Where the store lives and how much it may use.
+#[derive(Clone, Debug)]
+pub struct StoreOptions {
+    /// Holds `rookery.sqlite`, `blobs/` and `tmp/`; made when missing.
+    pub data_dir: PathBuf,
+    /// Read-only connections.
+    pub readers: usize,
+    /// Page cache of the writer, in KiB.
+    pub writer_cache_kib: u32,
+    /// Newest firehose frames kept in memory, in bytes.
+    pub ring_bytes_max: usize,
+}
+
+impl StoreOptions {
+    /// Defaults for `data_dir`.
+    pub fn at(data_dir: impl Into<PathBuf>) -> StoreOptions {
+        StoreOptions {
+            data_dir: data_dir.into(),
+            readers: 4,
+            writer_cache_kib: 16 * 1024,
+            ring_bytes_max: 4 << 20,
+        }
+    }
+}
+
+/// The open store. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    options: StoreOptions,
+    writer: writer::Writer,
+    readers: Mutex<Vec<Connection>>,
+    reader_permits: Semaphore,
+}
+
+impl Store {
+    /// Opens the store, bringing the schema up to date.
+    pub async fn open(options: StoreOptions, clock: Clock) -> Result<Store, StoreError> {
+        let path = options.data_dir.join("rookery.sqlite");
+        for dir in [&options.data_dir, &options.data_dir.join("blobs"), &options.data_dir.join("tmp")] {
+            std::fs::create_dir_all(dir).map_err(|source| StoreError::File { path: dir.clone(), source })?;
+        }
+        migrate(&path).await?;
+        let writer = writer::Writer::start(&path, &options, clock)?;
+        let readers = (0..options.readers).map(|_| open_reader(&path)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Store {
+            inner: Arc::new(Inner {
+                reader_permits: Semaphore::new(options.readers),
+                readers: Mutex::new(readers),
+                writer,
+                options,
+            }),
+        })
+    }
+
+    /// The data directory.
+    pub fn data_dir(&self) -> &Path {
+        &self.inner.options.data_dir
+    }
+
+    /// For files that do not outlive the process; on the same file system as the rest.
+    pub fn tmp_dir(&self) -> PathBuf {
+        self.inner.options.data_dir.join("tmp")
+    }
+
+    /// Runs `change` on the writer thread inside a savepoint of its own and answers once the group it
+    /// was committed with is on disk. `Err` from `change` undoes this change alone.
+    ///
+    /// Nothing slow belongs in here: no network, no password hash, no JSON.
+    pub async fn write<T, E, F>(&self, change: F) -> Result<T, E>
+    where
+        F: FnOnce(&mut WriteTx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.inner.writer.run(change).await
+    }
+
+    /// Runs `query` on a read-only connection, off the async threads, in one read transaction.
+    pub async fn read<T, E, F>(&self, query: F) -> Result<T, E>
+    where
+        F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let inner = self.inner.clone();
+        let Ok(_permit) = self.inner.reader_permits.acquire().await else {
+            return Err(StoreError::Closed.into());
+        };
+        let outcome = tokio::task::spawn_blocking(move || {
+            let taken = inner.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let Some(connection) = taken else { return Err(StoreError::Closed.into()) };
+            let result = match connection.execute_batch("BEGIN") {
+                Ok(()) => query(&connection),
+                Err(error) => Err(StoreError::from(error).into()),
+            };
+            // A read transaction has nothing to lose; a failed COMMIT leaves nothing behind.
+            let _ = connection.execute_batch("COMMIT");
+            inner.readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            result
+        })
+        .await;
+        outcome.unwrap_or_else(|_| Err(StoreError::Closed.into()))
+    }
+
+    /// A read-only connection of the caller's own, for long snapshots (exports). Not pooled: the caller bounds how many.
+    pub fn open_snapshot(&self) -> Result<Connection, StoreError> {
+        open_reader(&self.inner.options.data_dir.join("rookery.sqlite"))
+    }
+
+    /// The newest frames and the wake-up of their readers.
+    pub fn ring(&self) -> &Arc<writer::Ring> {
+        self.inner.writer.ring()
+    }
+
+    /// Wakes subscribers when another process (`rookery account create`) has appended events since the last write here.
+    pub async fn look_for_events_of_others(&self) -> Result<(), StoreError> {
+        // The writer looks at the start of every transaction; one without a change costs no disk write.
+        self.write(|_| Ok(())).await
+    }
+
+    /// Waits for queued changes and stops the writer thread. Changes handed in later are refused.
+    pub async fn close(&self) {
+        self.inner.writer.close().await;
+    }
+}
+
+/// Fails when the database does not answer.
+pub fn ping(db: &Connection) -> Result<(), StoreError> {
+    Ok(db.query_row("SELECT 1", (), |_| Ok(()))?)
+}
+
+async fn migrate(path: &Path) -> Result<(), StoreError> {
+    use sqlx::{Connection as _, sqlite::SqliteConnectOptions, sqlite::SqliteJournalMode};
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal);
+    let failed = |error: &dyn std::fmt::Display| StoreError::Migrate(error.to_string());
+    let mut connection =
+        sqlx::SqliteConnection::connect_with(&options).await.map_err(|error| failed(&error))?;
+    sqlx::migrate!("./migrations").run(&mut connection).await.map_err(|error| failed(&error))?;
+    connection.close().await.map_err(|error| failed(&error))
+}
+
+fn open_reader(path: &Path) -> Result<Connection, StoreError> {
+    let connection = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    connection.execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = -2048; PRAGMA mmap_size = 0;")?;
+    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}

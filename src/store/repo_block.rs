@@ -1,0 +1,176 @@
+//! Tables `mst_node` and `record`, read together: the blocks of a repo generation, one after the other, in constant
+//! memory.
+//!
+//! Not for: CAR files and commits (`service::repo::export`). Call inside one read transaction.
+
+use atproto::{
+    data::{Cid, Value, cbor},
+    syntax::Tid,
+};
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::{
+    StoreError,
+    column::{CidColumn, RevColumn},
+    mst_node, record, repo,
+};
+
+/// Depth of the deepest key that can be (MST-2).
+const DEPTH_MAX: u32 = 128;
+
+/// A row of `mst_node`.
+struct Node {
+    low: String,
+    depth: u32,
+    cid: Cid,
+    rev: Tid,
+    block: Vec<u8>,
+}
+
+impl Node {
+    fn from_row(row: &Row<'_>) -> rusqlite::Result<Node> {
+        Ok(Node {
+            low: row.get(0)?,
+            depth: row.get(1)?,
+            cid: row.get::<_, CidColumn>(2)?.0,
+            rev: row.get::<_, RevColumn>(3)?.0,
+            block: row.get(4)?,
+        })
+    }
+}
+
+/// Hands every node and record of the tree to `emit` in depth-first pre-order (CAR-6): a node, then slot by slot the
+/// child with all below it, or the record.
+///
+/// Two range scans, merged: nodes by (low, depth descending) and records by path; a node comes after the record that
+/// its `low` names and before the next one. A record that stands under two keys is handed out twice.
+pub fn scan<E: From<StoreError>>(
+    db: &Connection,
+    repo_id: i64,
+    mut emit: impl FnMut(&Cid, &[u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut nodes = db
+        .prepare_cached(
+            "SELECT low, depth, cid, rev, block FROM mst_node WHERE repo_id = ?1 ORDER BY low, depth DESC",
+        )
+        .map_err(StoreError::from)?;
+    let mut nodes = nodes.query_map([repo_id], Node::from_row).map_err(StoreError::from)?;
+    let mut next_node = || nodes.next().transpose().map_err(StoreError::from);
+    let mut records = db
+        .prepare_cached("SELECT path, cid, body FROM record WHERE repo_id = ?1 ORDER BY path")
+        .map_err(StoreError::from)?;
+    let mut records = records.query_map([repo_id], leaf_from).map_err(StoreError::from)?;
+
+    let mut waiting = next_node()?;
+    // The path of the record handed out last; no path is empty, so the nodes at the left edge come first of all.
+    let mut path = String::new();
+    loop {
+        while let Some(node) = waiting.take_if(|node| node.low <= path) {
+            emit(&node.cid, &node.block)?;
+            waiting = next_node()?;
+        }
+        let Some(leaf) = records.next() else { break };
+        let (next_path, CidColumn(cid), body) = leaf.map_err(StoreError::from)?;
+        emit(&cid, &body)?;
+        path = next_path;
+    }
+    match waiting {
+        None => Ok(()),
+        // A node to the right of a record that is not there.
+        Some(_) => Err(corrupt("low").into()),
+    }
+}
+
+/// Hands the nodes and then the records that came after `since` to `emit` (CAR-12).
+///
+/// A new node stands under new nodes, so the walk down leaves every older node, and all below it, aside: the cost is
+/// in what changed, not in the size of the repo.
+pub fn scan_since<E: From<StoreError>>(
+    db: &Connection,
+    repo_id: i64,
+    since: Tid,
+    mut emit: impl FnMut(&Cid, &[u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    // Holds the children of one node per level.
+    let mut waiting = Vec::from_iter(root(db, repo_id)?.filter(|root| root.rev > since));
+    while let Some(node) = waiting.pop() {
+        emit(&node.cid, &node.block)?;
+        if node.depth > DEPTH_MAX {
+            return Err(corrupt("depth").into());
+        }
+        let Some(depth) = node.depth.checked_sub(1) else {
+            continue;
+        };
+        let lows = child_lows(&node.low, &node.block).ok_or_else(|| corrupt("block"))?;
+        for low in lows.iter().rev() {
+            let child = at(db, repo_id, low, depth)?.ok_or_else(|| corrupt("low"))?;
+            waiting.extend(Some(child).filter(|child| child.rev > since));
+        }
+    }
+    let mut records = db
+        .prepare_cached(
+            "SELECT path, cid, body FROM record WHERE repo_id = ?1 AND rev > ?2 ORDER BY rev, path",
+        )
+        .map_err(StoreError::from)?;
+    let records = records.query_map((repo_id, RevColumn(since)), leaf_from).map_err(StoreError::from)?;
+    for leaf in records {
+        let (_, CidColumn(cid), body) = leaf.map_err(StoreError::from)?;
+        emit(&cid, &body)?;
+    }
+    Ok(())
+}
+
+/// The block of the head commit, a node or a record, by CID; `None` when the repo does not hold it.
+pub fn get(db: &Connection, head: &repo::Head, cid: &Cid) -> Result<Option<Vec<u8>>, StoreError> {
+    if *cid == head.commit {
+        return Ok(Some(head.commit_block.clone()));
+    }
+    match mst_node::get_block(db, head.repo_id, cid)? {
+        Some(block) => Ok(Some(block)),
+        None => record::get_body(db, head.repo_id, cid),
+    }
+}
+
+fn leaf_from(row: &Row<'_>) -> rusqlite::Result<(String, CidColumn, Vec<u8>)> {
+    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+}
+
+/// The deepest node that no key comes before.
+fn root(db: &Connection, repo_id: i64) -> Result<Option<Node>, StoreError> {
+    let mut statement = db.prepare_cached(
+        "SELECT low, depth, cid, rev, block FROM mst_node
+         WHERE repo_id = ?1 AND low = '' ORDER BY depth DESC LIMIT 1",
+    )?;
+    Ok(statement.query_row([repo_id], Node::from_row).optional()?)
+}
+
+fn at(db: &Connection, repo_id: i64, low: &str, depth: u32) -> Result<Option<Node>, StoreError> {
+    let mut statement = db.prepare_cached(
+        "SELECT low, depth, cid, rev, block FROM mst_node WHERE repo_id = ?1 AND low = ?2 AND depth = ?3",
+    )?;
+    Ok(statement.query_row((repo_id, low, depth), Node::from_row).optional()?)
+}
+
+/// The `low` of each child of a node that stands at `low`, left to right; `None` when the block is no node (MST-6).
+fn child_lows(low: &str, block: &[u8]) -> Option<Vec<String>> {
+    let node = cbor::decode(block).ok()?;
+    let mut lows = Vec::new();
+    if node.get("l")?.as_link().is_some() {
+        lows.push(low.to_owned());
+    }
+    let mut key = Vec::new();
+    for entry in node.get("e")?.as_array()? {
+        let shared = entry.get("p").and_then(Value::as_integer)?;
+        let shared = usize::try_from(shared).ok().filter(|shared| *shared <= key.len())?;
+        key.truncate(shared);
+        key.extend_from_slice(entry.get("k")?.as_bytes()?);
+        if entry.get("t")?.as_link().is_some() {
+            lows.push(String::from_utf8(key.clone()).ok()?);
+        }
+    }
+    Some(lows)
+}
+
+fn corrupt(column: &'static str) -> StoreError {
+    StoreError::Corrupt { table: "mst_node", column }
+}

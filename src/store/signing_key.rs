@@ -1,0 +1,28 @@
+//! Table `signing_key`: the key that signs an account's commits, sealed.
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::StoreError;
+
+/// Stores the key of an account that has none.
+pub fn insert(db: &Connection, account_id: i64, did_key: &str, sealed: &[u8]) -> Result<(), StoreError> {
+    db.prepare_cached("INSERT INTO signing_key (account_id, did_key, sealed) VALUES (?1, ?2, ?3)")?
+        .execute((account_id, did_key, sealed))?;
+    Ok(())
+}
+
+/// The sealed key of an account.
+pub fn get(db: &Connection, account_id: i64) -> Result<Option<Vec<u8>>, StoreError> {
+    Ok(db
+        .prepare_cached("SELECT sealed FROM signing_key WHERE account_id = ?1")?
+        .query_row((account_id,), |row| row.get(0))
+        .optional()?)
+}
+
+/// The `did:key` of an account.
+pub fn get_did_key(db: &Connection, account_id: i64) -> Result<Option<String>, StoreError> {
+    Ok(db
+        .prepare_cached("SELECT did_key FROM signing_key WHERE account_id = ?1")?
+        .query_row((account_id,), |row| row.get(0))
+        .optional()?)
+}

@@ -1,0 +1,496 @@
+//! The one writer: a thread that takes what is waiting, applies each change in a savepoint of its own, commits
+//! once, and then answers all. One fsync serves every account that wrote in that moment.
+//!
+//! It also numbers firehose events: `seq` is drawn inside the transaction that stores the frame, and frames
+//! reach the [`Ring`] only after the commit (invariants 1 and 2).
+
+use std::{
+    collections::VecDeque,
+    ops::Deref,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use atproto::{
+    event::Frame,
+    syntax::{Datetime, Did},
+};
+use bytes::Bytes;
+use rusqlite::{Connection, OptionalExtension};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{StoreError, StoreOptions};
+use crate::time::{Clock, Micros};
+
+/// Changes waiting for the writer before callers have to wait for a place.
+const QUEUE_CHANGES_MAX: usize = 1024;
+/// Changes in one commit.
+const GROUP_CHANGES_MAX: usize = 256;
+
+/// An open write transaction, seen by one change. Derefs to the connection for the table functions.
+pub struct WriteTx<'a> {
+    connection: &'a Connection,
+    now: Micros,
+    last_seq: i64,
+    frames: Vec<(i64, Bytes)>,
+}
+
+impl Deref for WriteTx<'_> {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        self.connection
+    }
+}
+
+impl WriteTx<'_> {
+    /// The moment of this group of changes.
+    pub fn now(&self) -> Micros {
+        self.now
+    }
+
+    /// Appends a firehose event about `did`: `frame` gets the number and time that it carries.
+    /// Subscribers see it once the transaction is on disk, never before.
+    pub fn append_event(
+        &mut self,
+        did: &Did,
+        frame: impl FnOnce(i64, Datetime) -> Frame,
+    ) -> Result<i64, StoreError> {
+        let seq = self.last_seq + 1;
+        let frame = Bytes::from(frame(seq, Datetime::from_micros(self.now)).encode());
+        self.connection
+            .prepare_cached("INSERT INTO repo_seq (seq, did, created_at, frame) VALUES (?1, ?2, ?3, ?4)")?
+            .execute((seq, did.as_str(), self.now, &frame[..]))?;
+        self.last_seq = seq;
+        self.frames.push((seq, frame));
+        Ok(seq)
+    }
+}
+
+/// A change with its caller's answer channel, without their types.
+trait Job: Send {
+    /// True: keep. False: undo the savepoint.
+    fn apply(&mut self, tx: &mut WriteTx<'_>) -> bool;
+    /// Called after COMMIT; `Err` says why the group is not on disk.
+    fn answer(self: Box<Self>, committed: Result<(), String>);
+}
+
+struct Change<T, E, F> {
+    change: Option<F>,
+    outcome: Option<Result<T, E>>,
+    reply: oneshot::Sender<Result<T, E>>,
+}
+
+impl<T, E, F> Job for Change<T, E, F>
+where
+    F: FnOnce(&mut WriteTx<'_>) -> Result<T, E> + Send,
+    T: Send,
+    E: From<StoreError> + Send,
+{
+    fn apply(&mut self, tx: &mut WriteTx<'_>) -> bool {
+        let Some(change) = self.change.take() else { return false };
+        // A panicking change must not take the writer, and with it every account, down.
+        let outcome = catch_unwind(AssertUnwindSafe(|| change(tx)))
+            .unwrap_or_else(|_| Err(StoreError::NotCommitted("the change panicked".into()).into()));
+        let keep = outcome.is_ok();
+        self.outcome = Some(outcome);
+        keep
+    }
+
+    fn answer(self: Box<Self>, committed: Result<(), String>) {
+        let outcome = match (self.outcome, committed) {
+            (Some(Err(error)), _) => Err(error),
+            (Some(Ok(value)), Ok(())) => Ok(value),
+            (Some(Ok(_)), Err(why)) => Err(StoreError::NotCommitted(why).into()),
+            (None, committed) => {
+                Err(StoreError::NotCommitted(committed.err().unwrap_or_else(|| "not applied".into())).into())
+            }
+        };
+        // The caller may have gone; the change stands all the same.
+        let _ = self.reply.send(outcome);
+    }
+}
+
+/// The newest frames, shared by all subscribers, and the number of the newest one as a wake-up.
+pub struct Ring {
+    frames: Mutex<RingFrames>,
+    bytes_max: usize,
+    last: watch::Sender<i64>,
+}
+
+/// Holds every frame whose number is above `floor`, and none at or below it.
+struct RingFrames {
+    floor: i64,
+    queue: VecDeque<(i64, Bytes)>,
+    bytes: usize,
+}
+
+impl Ring {
+    /// An empty ring after the event numbered `last_seq`: whoever has seen that one has caught up.
+    pub(super) fn new(bytes_max: usize, last_seq: i64) -> Ring {
+        Ring {
+            frames: Mutex::new(RingFrames { floor: last_seq, queue: VecDeque::new(), bytes: 0 }),
+            bytes_max,
+            last: watch::Sender::new(last_seq),
+        }
+    }
+
+    /// Adds committed frames, in order of their numbers, and wakes the watchers.
+    pub(super) fn publish(&self, frames: Vec<(i64, Bytes)>) {
+        let Some(last) = frames.last().map(|(seq, _)| *seq) else {
+            return;
+        };
+        let mut held = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
+        for (seq, frame) in frames {
+            held.bytes += frame.len();
+            held.queue.push_back((seq, frame));
+        }
+        while held.bytes > self.bytes_max {
+            let Some((seq, frame)) = held.queue.pop_front() else {
+                break;
+            };
+            held.bytes -= frame.len();
+            held.floor = seq;
+        }
+        drop(held);
+        self.last.send_replace(last);
+    }
+
+    /// Lets go of everything, after another process has appended events up to `last_seq`: readers find those in the
+    /// table.
+    fn skip_to(&self, last_seq: i64) {
+        let mut held = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
+        *held = RingFrames { floor: last_seq, queue: VecDeque::new(), bytes: 0 };
+        drop(held);
+        self.last.send_replace(last_seq);
+    }
+
+    /// Frames after `cursor` in order: at most `frames_max`, and no more once they pass `bytes_max` together. An empty
+    /// list says that the reader has caught up; `None`, that the ring no longer reaches back to `cursor`.
+    pub fn after(&self, cursor: i64, frames_max: usize, bytes_max: usize) -> Option<Vec<(i64, Bytes)>> {
+        let held = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
+        if cursor < held.floor {
+            return None;
+        }
+        let start = held.queue.partition_point(|(seq, _)| *seq <= cursor);
+        let mut bytes = 0;
+        let within_budget = |(_, frame): &&(i64, Bytes)| {
+            let fits = bytes < bytes_max;
+            bytes += frame.len();
+            fits
+        };
+        let frames = held.queue.range(start..).take(frames_max);
+        Some(frames.take_while(within_budget).cloned().collect())
+    }
+
+    /// The number up to which the ring has let go of frames; later ones are all here.
+    pub fn floor(&self) -> i64 {
+        self.frames.lock().unwrap_or_else(PoisonError::into_inner).floor
+    }
+
+    /// The number of the newest event; changes wake its watchers.
+    pub fn last_seq(&self) -> watch::Receiver<i64> {
+        self.last.subscribe()
+    }
+}
+
+/// Handle to the writer thread.
+pub(super) struct Writer {
+    queue: mpsc::Sender<Box<dyn Job>>,
+    ring: Arc<Ring>,
+    close: watch::Sender<bool>,
+    closed: watch::Receiver<bool>,
+}
+
+impl Writer {
+    pub(super) fn start(path: &Path, options: &StoreOptions, clock: Clock) -> Result<Writer, StoreError> {
+        let connection = Connection::open(path)?;
+        connection.execute_batch(&format!(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
+             PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 2000; PRAGMA cache_size = -{};",
+            options.writer_cache_kib
+        ))?;
+        connection.busy_timeout(std::time::Duration::from_secs(10))?;
+        connection.set_prepared_statement_cache_capacity(256);
+        let last_seq = stored_last_seq(&connection)?;
+        let ring = Arc::new(Ring::new(options.ring_bytes_max, last_seq));
+        let (queue, jobs) = mpsc::channel(QUEUE_CHANGES_MAX);
+        let (close, closing) = watch::channel(false);
+        let (done, closed) = watch::channel(false);
+        let mut worker = Worker { connection, clock, last_seq, ring: ring.clone(), jobs, closing };
+        std::thread::Builder::new()
+            .name("store-writer".into())
+            .spawn(move || {
+                worker.run();
+                done.send_replace(true);
+            })
+            .map_err(|source| StoreError::File { path: path.to_owned(), source })?;
+        Ok(Writer { queue, ring, close, closed })
+    }
+
+    pub(super) fn ring(&self) -> &Arc<Ring> {
+        &self.ring
+    }
+
+    pub(super) async fn run<T, E, F>(&self, change: F) -> Result<T, E>
+    where
+        F: FnOnce(&mut WriteTx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let job = Box::new(Change { change: Some(change), outcome: None, reply });
+        if self.queue.send(job).await.is_err() {
+            return Err(StoreError::Closed.into());
+        }
+        answer.await.unwrap_or_else(|_| Err(StoreError::Closed.into()))
+    }
+
+    pub(super) async fn close(&self) {
+        self.close.send_replace(true);
+        // Wakes the thread when its queue is empty.
+        let _ = self.run(|_| Ok::<(), StoreError>(())).await;
+        let _ = self.closed.clone().wait_for(|closed| *closed).await;
+    }
+}
+
+struct Worker {
+    connection: Connection,
+    clock: Clock,
+    last_seq: i64,
+    ring: Arc<Ring>,
+    jobs: mpsc::Receiver<Box<dyn Job>>,
+    closing: watch::Receiver<bool>,
+}
+
+impl Worker {
+    fn run(&mut self) {
+        while let Some(first) = self.jobs.blocking_recv() {
+            let mut group = vec![first];
+            while group.len() < GROUP_CHANGES_MAX {
+                match self.jobs.try_recv() {
+                    Ok(job) => group.push(job),
+                    Err(_) => break,
+                }
+            }
+            self.commit_group(group);
+            if *self.closing.borrow() {
+                self.jobs.close();
+            }
+        }
+    }
+
+    fn commit_group(&mut self, mut group: Vec<Box<dyn Job>>) {
+        let committed = self.apply_group(&mut group).map_err(|error| error.to_string());
+        if let Err(error) = &committed {
+            tracing::error!(%error, changes = group.len(), "a group of changes was not committed");
+            // Leaves nothing open; fails when SQLite has already rolled back.
+            let _ = self.connection.execute_batch("ROLLBACK");
+        }
+        for job in group {
+            job.answer(committed.clone());
+        }
+    }
+
+    fn apply_group(&mut self, group: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
+        self.connection.execute_batch("BEGIN IMMEDIATE")?;
+        // `rookery account create` may have written beside this process; from here on the database is ours.
+        let last_seq = stored_last_seq(&self.connection)?;
+        if last_seq > self.last_seq {
+            self.last_seq = last_seq;
+            self.ring.skip_to(last_seq);
+        }
+        let mut tx = WriteTx {
+            connection: &self.connection,
+            now: self.clock.now(),
+            last_seq: self.last_seq,
+            frames: Vec::new(),
+        };
+        for job in group {
+            let (last_seq, n_frames) = (tx.last_seq, tx.frames.len());
+            tx.connection.prepare_cached("SAVEPOINT change")?.execute(())?;
+            if !job.apply(&mut tx) {
+                tx.connection.prepare_cached("ROLLBACK TO change")?.execute(())?;
+                tx.last_seq = last_seq;
+                tx.frames.truncate(n_frames);
+            }
+            tx.connection.prepare_cached("RELEASE change")?.execute(())?;
+        }
+        let (last_seq, frames) = (tx.last_seq, tx.frames);
+        self.connection.execute_batch("COMMIT")?;
+        self.last_seq = last_seq;
+        self.ring.publish(frames);
+        Ok(())
+    }
+}
+
+/// The number of the newest event ever stored, also when it has been pruned since (invariant 2).
+fn stored_last_seq(db: &Connection) -> Result<i64, StoreError> {
+    let last_seq = db
+        .prepare_cached("SELECT seq FROM sqlite_sequence WHERE name = 'repo_seq'")?
+        .query_row((), |row| row.get(0))
+        .optional()?;
+    Ok(last_seq.unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use super::*;
+
+    const ANY: usize = usize::MAX;
+
+    fn frames(seqs: impl IntoIterator<Item = i64>) -> Vec<(i64, Bytes)> {
+        seqs.into_iter().map(|seq| (seq, Bytes::from(vec![0; 10]))).collect()
+    }
+
+    fn seqs(frames: Vec<(i64, Bytes)>) -> Vec<i64> {
+        frames.into_iter().map(|(seq, _)| seq).collect()
+    }
+
+    #[test]
+    fn an_empty_ring_has_nothing_for_those_who_saw_the_last_event() {
+        let ring = Ring::new(100, 7);
+        assert_eq!(ring.after(7, ANY, ANY), Some(vec![]));
+        assert_eq!(ring.after(6, ANY, ANY), None);
+    }
+
+    #[test]
+    fn a_ring_gives_what_follows_the_cursor() {
+        let ring = Ring::new(100, 7);
+        ring.publish(frames([8, 9, 12]));
+        assert_eq!(seqs(ring.after(7, ANY, ANY).unwrap()), [8, 9, 12]);
+        assert_eq!(seqs(ring.after(9, ANY, ANY).unwrap()), [12]);
+        assert_eq!(seqs(ring.after(10, ANY, ANY).unwrap()), [12]);
+        assert_eq!(seqs(ring.after(12, ANY, ANY).unwrap()), [] as [i64; 0]);
+        assert_eq!(*ring.last_seq().borrow(), 12);
+    }
+
+    #[test]
+    fn a_ring_never_skips_what_it_let_go() {
+        let ring = Ring::new(30, 0);
+        ring.publish(frames([1, 2, 3]));
+        ring.publish(frames([5, 6]));
+        assert_eq!(ring.floor(), 2);
+        assert_eq!(ring.after(1, ANY, ANY), None);
+        assert_eq!(seqs(ring.after(2, ANY, ANY).unwrap()), [3, 5, 6]);
+    }
+
+    #[test]
+    fn a_frame_larger_than_the_ring_leaves_it_empty_and_behind() {
+        let ring = Ring::new(5, 0);
+        ring.publish(frames([1]));
+        assert_eq!(ring.after(0, ANY, ANY), None);
+        assert_eq!(ring.after(1, ANY, ANY), Some(vec![]));
+    }
+
+    #[test]
+    fn a_reader_gets_at_most_its_budget_and_at_least_one_frame() {
+        let ring = Ring::new(1000, 0);
+        ring.publish(frames(1..=9));
+        assert_eq!(seqs(ring.after(0, 4, ANY).unwrap()), [1, 2, 3, 4]);
+        assert_eq!(seqs(ring.after(0, ANY, 15).unwrap()), [1, 2]);
+        assert_eq!(seqs(ring.after(0, ANY, 1).unwrap()), [1]);
+    }
+
+    async fn store(dir: &Path) -> crate::store::Store {
+        let options = StoreOptions::at(dir);
+        crate::store::Store::open(options, Clock::system()).await.unwrap()
+    }
+
+    /// Announces `did`; what is announced does not matter here.
+    fn announce(tx: &mut WriteTx<'_>) -> Result<i64, StoreError> {
+        let did = Did::parse("did:web:example.com").unwrap();
+        let event_did = did.clone();
+        tx.append_event(&did, move |seq, time| {
+            Frame::Identity(atproto::event::Identity { seq, time, did: event_did, handle: None })
+        })
+    }
+
+    #[tokio::test]
+    async fn a_refused_change_is_undone_alone_and_takes_no_number() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path()).await;
+        assert_eq!(store.write(announce).await.unwrap(), 1);
+        let refused = store.write(|tx| {
+            announce(tx)?;
+            Err::<(), _>(StoreError::NotCommitted("refused".into()))
+        });
+        assert!(refused.await.is_err());
+        let panicked = store.write(|tx| {
+            announce(tx)?;
+            let empty: Vec<i64> =
+                tx.prepare("SELECT 1 WHERE 0")?.query_map((), |row| row.get(0))?.flatten().collect();
+            Ok::<_, StoreError>(empty[0])
+        });
+        assert!(matches!(panicked.await, Err(StoreError::NotCommitted(_))));
+        assert_eq!(store.write(announce).await.unwrap(), 2);
+        assert_eq!(seqs(store.ring().after(0, ANY, ANY).unwrap()), [1, 2]);
+    }
+
+    #[tokio::test]
+    async fn a_group_commits_once_and_answers_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path()).await;
+        // Holds the writer until the others are queued behind it.
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let first = store.write(move |tx| {
+            let _ = held.recv();
+            announce(tx)
+        });
+        let rest: Vec<_> = (0..20)
+            .map(|n| {
+                store.write(move |tx| match n % 5 {
+                    4 => Err(StoreError::NotCommitted("refused".into())),
+                    _ => announce(tx).map(|seq| (seq, tx.now())),
+                })
+            })
+            .collect();
+        let queued = async {
+            let outcomes = futures::future::join_all(rest);
+            tokio::pin!(outcomes);
+            // One poll puts every change into the queue.
+            assert!(futures::poll!(&mut outcomes).is_pending());
+            release.send(()).unwrap();
+            outcomes.await
+        };
+        let (first, outcomes) = tokio::join!(first, queued);
+        assert_eq!(first.unwrap(), 1);
+        let landed: Vec<i64> = outcomes.iter().flatten().map(|(seq, _)| *seq).collect();
+        assert_eq!(landed, (2..18).collect::<Vec<_>>());
+        assert_eq!(outcomes.iter().filter(|outcome| outcome.is_err()).count(), 4);
+        let moments: std::collections::BTreeSet<_> = outcomes.iter().flatten().map(|(_, now)| now).collect();
+        assert_eq!(moments.len(), 1, "what waits together is committed together");
+    }
+
+    #[tokio::test]
+    async fn numbers_go_on_after_pruning_and_restart_ev_7() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = store(dir.path()).await;
+        for _ in 0..3 {
+            first.write(announce).await.unwrap();
+        }
+        let pruned = first.write(|tx| crate::store::repo_seq::delete_below(tx, 100, 10));
+        assert_eq!(pruned.await.unwrap(), 3);
+        first.close().await;
+        assert!(matches!(first.write(announce).await, Err(StoreError::Closed)));
+        drop(first);
+        assert_eq!(store(dir.path()).await.write(announce).await.unwrap(), 4);
+    }
+
+    #[tokio::test]
+    async fn events_of_another_process_are_numbered_between_ours_and_skipped_by_no_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let (server, beside) = (store(dir.path()).await, store(dir.path()).await);
+        assert_eq!(server.write(announce).await.unwrap(), 1);
+        assert_eq!(beside.write(announce).await.unwrap(), 2);
+        let mut woken = server.ring().last_seq();
+        server.look_for_events_of_others().await.unwrap();
+        assert_eq!(*woken.borrow_and_update(), 2);
+        assert_eq!(server.ring().after(1, ANY, ANY), None, "the table has it");
+        assert_eq!(server.write(announce).await.unwrap(), 3);
+        assert_eq!(seqs(server.ring().after(2, ANY, ANY).unwrap()), [3]);
+    }
+}
