@@ -1,0 +1,91 @@
+//! Accounts: making them, listing them, inviting to them.
+//!
+//! | operation | file |
+//! |---|---|
+//! | a new account with a DID of its own, and an account for a DID that moves in | [`create`] |
+//! | which handles are given out | [`handle_policy`] |
+//!
+//! Not for: signing in (`service::auth`).
+
+pub mod create;
+pub mod handle_policy;
+
+use std::sync::Arc;
+
+use crate::{
+    service::{
+        auth::{password::Passwords, session::Sessions},
+        identity::PlcClient,
+        keys::Keys,
+        settings::Settings,
+    },
+    store::{
+        Store, StoreError,
+        account::{self, Account},
+        invite_code::{self, InviteCode},
+    },
+    time::{Clock, Entropy},
+};
+
+/// Accounts listed at a time.
+pub const LIST_MAX: usize = 500;
+
+/// What making accounts needs.
+pub struct AccountParts {
+    /// Checked settings.
+    pub settings: Arc<Settings>,
+    /// Where accounts are kept.
+    pub store: Store,
+    /// Makes their signing keys.
+    pub keys: Keys,
+    /// Hashes their passwords.
+    pub passwords: Passwords,
+    /// Signs them in when they are made.
+    pub sessions: Sessions,
+    /// Where their DIDs are registered.
+    pub plc: PlcClient,
+    /// The time of day.
+    pub clock: Clock,
+    /// Randomness.
+    pub entropy: Entropy,
+}
+
+/// The accounts of this server. Cheap to clone.
+#[derive(Clone)]
+pub struct Accounts {
+    inner: Arc<AccountParts>,
+}
+
+impl Accounts {
+    /// Accounts made from `parts`.
+    pub fn new(parts: AccountParts) -> Accounts {
+        Accounts { inner: Arc::new(parts) }
+    }
+
+    /// Accounts in the order in which they were made, after the one numbered `after_id`, at most [`LIST_MAX`].
+    pub async fn list(&self, after_id: i64) -> Result<Vec<Account>, StoreError> {
+        self.inner.store.read(move |db| account::list(db, after_id, LIST_MAX)).await
+    }
+
+    /// Makes an invite code of the operator's, good for `uses` accounts.
+    pub async fn create_invite(&self, uses: u32) -> Result<String, StoreError> {
+        let parts = &self.inner;
+        let random = base32(parts.entropy.bytes::<10>());
+        let (first, second) = random.split_at(random.len() / 2);
+        let code = format!("{}-{first}-{second}", parts.settings.hostname.replace('.', "-"));
+        let invite = InviteCode {
+            code: code.clone(),
+            available_uses: i64::from(uses),
+            for_account: "admin".into(),
+            created_by: "admin".into(),
+        };
+        parts.store.write(move |tx| invite_code::insert(tx, &invite, tx.now())).await?;
+        Ok(code)
+    }
+}
+
+/// One character of `a-z2-7` for each random byte.
+fn base32<const N: usize>(random: [u8; N]) -> String {
+    const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+    random.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect()
+}

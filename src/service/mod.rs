@@ -1,0 +1,10 @@
+//! Rules and effects: transactions, network, keys. Knows nothing of HTTP requests.
+
+pub mod account;
+pub mod auth;
+pub mod blob;
+pub mod firehose;
+pub mod identity;
+pub mod keys;
+pub mod repo;
+pub mod settings;

@@ -1,0 +1,77 @@
+//! What the services need to know of the configuration. `config` reads it from files and environment, nobody else.
+
+use std::time::Duration;
+
+use atproto::syntax::Did;
+
+/// Settings of a running server. Every one has been checked by `config`.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Host name that the world reaches this server under, without port (`pds.example.com`).
+    pub hostname: String,
+    /// Scheme, host and port that clients use, without a slash at the end. What the DID documents of accounts name.
+    pub public_url: String,
+    /// `did:web` of this server: the audience of session tokens.
+    pub service_did: Did,
+    /// Domains under which new accounts get handles, each with its leading dot; lower case, at least one.
+    pub handle_domains: Vec<String>,
+    /// Base URL of the did:plc directory, without a slash at the end.
+    pub plc_url: String,
+    /// `did:key` put before this server's own rotation key in the DIDs it makes.
+    pub recovery_did_key: Option<String>,
+    /// New accounts need an invite code.
+    pub invite_required: bool,
+    /// Largest upload of a blob, in bytes.
+    pub blob_upload_limit_bytes: u64,
+    /// Largest CAR that `importRepo` takes, in bytes.
+    pub import_limit_bytes: u64,
+    /// Published by `describeServer`.
+    pub privacy_policy_url: Option<String>,
+    /// Published by `describeServer`.
+    pub terms_of_service_url: Option<String>,
+    /// Published by `describeServer`.
+    pub contact_email: Option<String>,
+    /// How far back the firehose log reaches.
+    pub firehose_window: Duration,
+    /// Open connections at a time, subscribers among them.
+    pub connections_max: usize,
+    /// A sandbox: `.test` handles, plain HTTP, no rate limits.
+    pub dev: bool,
+}
+
+impl Settings {
+    /// A sandbox that answers under `public_url`; what `rookery dev` and the tests start from.
+    ///
+    /// Identities are served for `localhost`, handles are under `.test`, invites are off.
+    pub fn sandbox(public_url: &str, service_did: Did, plc_url: &str) -> Settings {
+        Settings {
+            hostname: "localhost".into(),
+            public_url: public_url.trim_end_matches('/').into(),
+            service_did,
+            handle_domains: vec![".test".into()],
+            plc_url: plc_url.trim_end_matches('/').into(),
+            recovery_did_key: None,
+            invite_required: false,
+            blob_upload_limit_bytes: 5 * 1024 * 1024,
+            import_limit_bytes: 1024 * 1024 * 1024,
+            privacy_policy_url: None,
+            terms_of_service_url: None,
+            contact_email: None,
+            firehose_window: Duration::from_secs(24 * 60 * 60),
+            connections_max: 4096,
+            dev: true,
+        }
+    }
+
+    /// The service domain that `handle` stands under, when it is one of ours.
+    pub fn handle_domain_of(&self, handle: &str) -> Option<&str> {
+        self.handle_domains.iter().map(String::as_str).find(|domain| handle.ends_with(domain))
+    }
+
+    /// True for hosts that this server answers handles for: under a service domain, or one without its dot.
+    pub fn is_ours(&self, host: &str) -> bool {
+        self.handle_domains
+            .iter()
+            .any(|domain| host.ends_with(domain.as_str()) || domain.strip_prefix('.') == Some(host))
+    }
+}
