@@ -1,0 +1,298 @@
+//! Extractors that say who is calling, and the checks that methods make of them.
+//!
+//! [`Caller`]: a session token is required. [`OptionalCaller`]: sync reads that tell the account itself and the
+//! operator more than the public. [`AdminOnly`]: the operator. A method without any of them ignores `Authorization`.
+//! Which scopes of token are accepted is part of the type: `Caller<FullAccess>`.
+
+use std::{marker::PhantomData, ops::Deref};
+
+use atproto::syntax::{AtIdentifier, Did};
+use axum::{
+    extract::FromRequestParts,
+    http::{HeaderMap, header, request::Parts},
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+
+use super::{XrpcError, trace::RequestNotes};
+use crate::{
+    app::App,
+    service::auth::{self, Scope, token::TokenError},
+    store::{
+        StoreError,
+        account::{self, Account, Status},
+    },
+};
+
+/// Which scopes of session token a method accepts.
+pub trait Accepts: Send + Sync + 'static {
+    /// The scopes.
+    const SCOPES: &'static [Scope];
+}
+
+/// Any session of an account in good standing, app passwords included.
+#[derive(Clone, Copy, Debug)]
+pub struct Standard;
+
+impl Accepts for Standard {
+    const SCOPES: &'static [Scope] = &[Scope::Access, Scope::AppPassPrivileged, Scope::AppPass];
+}
+
+/// [`Standard`], and sessions of taken-down accounts.
+#[derive(Clone, Copy, Debug)]
+pub struct StandardOrTakendown;
+
+impl Accepts for StandardOrTakendown {
+    const SCOPES: &'static [Scope] =
+        &[Scope::Access, Scope::AppPassPrivileged, Scope::AppPass, Scope::Takendown];
+}
+
+/// Only sessions made with the account's own password.
+#[derive(Clone, Copy, Debug)]
+pub struct FullAccess;
+
+impl Accepts for FullAccess {
+    const SCOPES: &'static [Scope] = &[Scope::Access];
+}
+
+/// An account that has signed in. Derefs to [`auth::Caller`]; says nothing of the account's status.
+#[derive(Clone, Debug)]
+pub struct Caller<A: Accepts = Standard> {
+    caller: auth::Caller,
+    accepts: PhantomData<fn() -> A>,
+}
+
+impl<A: Accepts> Deref for Caller<A> {
+    type Target = auth::Caller;
+
+    fn deref(&self) -> &auth::Caller {
+        &self.caller
+    }
+}
+
+impl<A: Accepts> FromRequestParts<App> for Caller<A> {
+    type Rejection = XrpcError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Caller<A>, XrpcError> {
+        match authorization(parts)? {
+            Authorization::None => Err(auth_missing()),
+            Authorization::Bearer(token) => session(parts, app, &token, A::SCOPES).await,
+            Authorization::Basic { .. } => {
+                Err(XrpcError::bad_request("InvalidToken", "Unexpected authorization type: Basic"))
+            }
+        }
+        .map(|caller| Caller { caller, accepts: PhantomData })
+    }
+}
+
+impl<A: Accepts> Caller<A> {
+    /// 401 when the account is taken down or deactivated.
+    pub fn require_active(&self) -> Result<(), XrpcError> {
+        require_active(&self.account)
+    }
+
+    /// 401 when the account is taken down. Deactivated accounts pass: they may still be moving in.
+    pub fn require_not_takendown(&self) -> Result<(), XrpcError> {
+        require_not_takendown(&self.account)
+    }
+
+    /// What every write method asks first: `repo` is an active account here (403 `AccountNotFound`, 401
+    /// `AccountTakedown`, 401 `AccountDeactivated`) and it is the caller's own (401 `AuthenticationRequired`).
+    pub async fn require_own_repo(&self, app: &App, repo: &AtIdentifier) -> Result<(), XrpcError> {
+        let own = match repo {
+            AtIdentifier::Did(did) => *did == self.account.did,
+            AtIdentifier::Handle(handle) => Some(handle) == self.account.handle.as_ref(),
+        };
+        if own {
+            return self.require_active();
+        }
+        let repo = repo.clone();
+        let found = app
+            .store
+            .read(move |db| match &repo {
+                AtIdentifier::Did(did) => account::get_by_did(db, did),
+                AtIdentifier::Handle(handle) => account::get_by_handle(db, handle),
+            })
+            .await
+            .map_err(|error: StoreError| XrpcError::from(error))?
+            .ok_or_else(account_not_found)?;
+        require_active(&found)?;
+        Err(XrpcError::authentication_required("repo is not the account that is signed in"))
+    }
+}
+
+/// Who reads: nobody in particular, the operator, or an account.
+#[derive(Clone, Debug)]
+pub enum Reader {
+    /// No `Authorization`.
+    Anonymous,
+    /// The operator.
+    Admin,
+    /// A session.
+    Account(Box<auth::Caller>),
+}
+
+/// A reader, signed in or not. An `Authorization` that is there but wrong is an error all the same.
+#[derive(Clone, Debug)]
+pub struct OptionalCaller<A: Accepts = Standard> {
+    /// Who it is.
+    pub reader: Reader,
+    accepts: PhantomData<fn() -> A>,
+}
+
+impl<A: Accepts> OptionalCaller<A> {
+    /// True for the operator and for the account itself: they see it whatever its status.
+    pub fn may_read_inactive(&self, did: &Did) -> bool {
+        match &self.reader {
+            Reader::Anonymous => false,
+            Reader::Admin => true,
+            Reader::Account(caller) => caller.account.did == *did,
+        }
+    }
+}
+
+impl<A: Accepts> FromRequestParts<App> for OptionalCaller<A> {
+    type Rejection = XrpcError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<OptionalCaller<A>, XrpcError> {
+        let reader = match authorization(parts)? {
+            Authorization::None => Reader::Anonymous,
+            Authorization::Bearer(token) => {
+                Reader::Account(Box::new(session(parts, app, &token, A::SCOPES).await?))
+            }
+            Authorization::Basic { user, password } => {
+                require_admin(app, &user, &password)?;
+                Reader::Admin
+            }
+        };
+        Ok(OptionalCaller { reader, accepts: PhantomData })
+    }
+}
+
+/// The operator: HTTP Basic, user `admin` (XR-12).
+#[derive(Clone, Copy, Debug)]
+pub struct AdminOnly;
+
+impl FromRequestParts<App> for AdminOnly {
+    type Rejection = XrpcError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<AdminOnly, XrpcError> {
+        match authorization(parts)? {
+            Authorization::Basic { user, password } => {
+                require_admin(app, &user, &password).map(|()| AdminOnly)
+            }
+            Authorization::None => Err(auth_missing().challenge(ADMIN_CHALLENGE)),
+            Authorization::Bearer(_) => {
+                Err(XrpcError::authentication_required("Authentication Required").challenge(ADMIN_CHALLENGE))
+            }
+        }
+    }
+}
+
+const ADMIN_CHALLENGE: &str = "Basic realm=\"admin\"";
+
+fn require_admin(app: &App, user: &str, password: &str) -> Result<(), XrpcError> {
+    if user == "admin" && app.admin.matches(password) {
+        return Ok(());
+    }
+    Err(XrpcError::authentication_required("Authentication Required").challenge(ADMIN_CHALLENGE))
+}
+
+async fn session(
+    parts: &Parts,
+    app: &App,
+    token: &str,
+    accepted: &[Scope],
+) -> Result<auth::Caller, XrpcError> {
+    let token = app.tokens.verify_access(token, accepted)?;
+    if let Some(notes) = parts.extensions.get::<RequestNotes>() {
+        notes.set_did(&token.did);
+    }
+    let did = token.did;
+    let account = app
+        .store
+        .read(move |db| account::get_by_did(db, &did))
+        .await
+        .map_err(|error: StoreError| XrpcError::from(error))?
+        .ok_or_else(account_not_found)?;
+    Ok(auth::Caller { account, scope: token.scope })
+}
+
+/// The `Authorization` header, read.
+pub(in crate::xrpc) enum Authorization {
+    /// There is none.
+    None,
+    /// A session token.
+    Bearer(String),
+    /// The operator, or someone who claims so.
+    Basic {
+        /// Before the first colon.
+        user: String,
+        /// After it.
+        password: String,
+    },
+}
+
+/// Reads `Authorization`, and notes that the answer depends on it.
+pub(in crate::xrpc) fn authorization(parts: &Parts) -> Result<Authorization, XrpcError> {
+    if let Some(notes) = parts.extensions.get::<RequestNotes>() {
+        notes.set_private();
+    }
+    read_authorization(&parts.headers)
+}
+
+fn read_authorization(headers: &HeaderMap) -> Result<Authorization, XrpcError> {
+    let malformed = || XrpcError::bad_request("InvalidToken", "Malformed authorization header");
+    let Some(header) = headers.get(header::AUTHORIZATION) else {
+        return Ok(Authorization::None);
+    };
+    let mut parts = header.to_str().map_err(|_| malformed())?.split(' ');
+    let (Some(scheme), Some(credentials), None) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(malformed());
+    };
+    if credentials.is_empty() {
+        return Err(malformed());
+    }
+    match scheme.to_ascii_lowercase().as_str() {
+        "bearer" => Ok(Authorization::Bearer(credentials.to_owned())),
+        "basic" => {
+            let decoded = STANDARD.decode(credentials).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+            let (user, password) =
+                decoded.as_deref().and_then(|text| text.split_once(':')).ok_or_else(malformed)?;
+            Ok(Authorization::Basic { user: user.to_owned(), password: password.to_owned() })
+        }
+        _ => Err(XrpcError::bad_request("InvalidToken", "Unexpected authorization type")),
+    }
+}
+
+/// 401 when the account is taken down or deactivated.
+pub fn require_active(account: &Account) -> Result<(), XrpcError> {
+    require_not_takendown(account)?;
+    if account.status() == Status::Deactivated {
+        return Err(XrpcError::unauthorized("AccountDeactivated", "Account is deactivated"));
+    }
+    Ok(())
+}
+
+/// 401 when the account is taken down.
+pub fn require_not_takendown(account: &Account) -> Result<(), XrpcError> {
+    if account.status() == Status::Takendown {
+        return Err(XrpcError::unauthorized("AccountTakedown", "Account has been taken down"));
+    }
+    Ok(())
+}
+
+pub(super) fn account_not_found() -> XrpcError {
+    XrpcError::forbidden("AccountNotFound", "Account not found")
+}
+
+pub(in crate::xrpc) fn auth_missing() -> XrpcError {
+    XrpcError::unauthorized("AuthMissing", "Authentication Required")
+}
+
+impl From<TokenError> for XrpcError {
+    fn from(error: TokenError) -> XrpcError {
+        // Clients refresh when they see this name with status 400 (XR-7).
+        let name = if error == TokenError::Expired { "ExpiredToken" } else { "InvalidToken" };
+        XrpcError::bad_request(name, error)
+    }
+}

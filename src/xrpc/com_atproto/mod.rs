@@ -1,0 +1,19 @@
+//! com.atproto.*
+
+pub mod identity;
+pub mod repo;
+pub mod server;
+pub mod sync;
+
+use axum::Router;
+
+use crate::app::App;
+
+/// Every method of `com.atproto` that this server has.
+pub(super) fn routes() -> Router<App> {
+    Router::new()
+        .merge(identity::routes())
+        .merge(repo::routes())
+        .merge(server::routes())
+        .merge(sync::routes())
+}

@@ -1,0 +1,53 @@
+//! com.atproto.repo.uploadBlob: bytes become a temporary blob (BL-2).
+
+use atproto::data::BlobRef;
+use axum::{Json, extract::State, http::StatusCode};
+use serde::Serialize;
+
+use crate::{
+    app::App,
+    service::blob::UploadError,
+    xrpc::{Caller, Upload, XrpcError},
+};
+
+/// Deactivated accounts may upload: it is how they move in (MG-5).
+pub(super) async fn upload_blob(
+    State(app): State<App>,
+    caller: Caller,
+    upload: Upload,
+) -> Result<Json<UploadBlobOutput>, XrpcError> {
+    caller.require_not_takendown()?;
+    let blob = app
+        .blobs
+        .upload(
+            caller.account.id,
+            Some(&upload.content_type),
+            upload.content_length,
+            upload.body.into_data_stream(),
+        )
+        .await?;
+    let blob = BlobRef { cid: blob.cid, mime_type: blob.mime_type, size: blob.size };
+    Ok(Json(UploadBlobOutput { blob: atproto::data::json::to_json(&blob.to_value()) }))
+}
+
+#[derive(Serialize)]
+pub(super) struct UploadBlobOutput {
+    blob: serde_json::Value,
+}
+
+impl From<UploadError> for XrpcError {
+    fn from(error: UploadError) -> XrpcError {
+        match error {
+            UploadError::TooLarge { .. } => {
+                XrpcError::new(StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLarge", error)
+            }
+            UploadError::ContentType(_)
+            | UploadError::Length { .. }
+            | UploadError::Interrupted(_)
+            | UploadError::Takendown => XrpcError::invalid_request(error),
+            UploadError::TooSlow => XrpcError::new(StatusCode::REQUEST_TIMEOUT, "RequestTimeout", error),
+            UploadError::Busy => XrpcError::busy(error),
+            UploadError::Store(error) => error.into(),
+        }
+    }
+}

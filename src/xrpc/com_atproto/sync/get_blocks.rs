@@ -1,0 +1,37 @@
+//! com.atproto.sync.getBlocks: blocks of a repo by CID, all or none.
+
+use atproto::syntax::Did;
+use axum::{extract::State, response::Response};
+use serde::Deserialize;
+
+use super::{CidParam, car_stream_answer, export_error, readable_repo};
+use crate::{
+    app::App,
+    service::repo::export::BLOCKS_MAX,
+    xrpc::{OptionalCaller, Params, XrpcError},
+};
+
+/// Answers a CAR without roots; 400 `InvalidRequest` names the CIDs that the repo does not hold.
+pub(super) async fn get_blocks(
+    State(app): State<App>,
+    Params(params): Params<GetBlocksParams>,
+    caller: OptionalCaller,
+) -> Result<Response, XrpcError> {
+    let n_cids = params.cids.len();
+    if n_cids > BLOCKS_MAX {
+        return Err(XrpcError::invalid_request(format_args!(
+            "{n_cids} cids given, at most {BLOCKS_MAX} are answered"
+        )));
+    }
+    let repo_id = readable_repo(&app, &caller, &params.did).await?;
+    let cids = params.cids.into_iter().map(|cid| cid.0).collect();
+    let car =
+        app.repos.export_blocks(repo_id, cids).await.map_err(|error| export_error(&params.did, error))?;
+    Ok(car_stream_answer(&params.did, car))
+}
+
+#[derive(Deserialize)]
+pub(super) struct GetBlocksParams {
+    did: Did,
+    cids: Vec<CidParam>,
+}
