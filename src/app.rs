@@ -1,0 +1,147 @@
+//! The application: every service, built once. The only place that wires things together.
+
+use std::sync::Arc;
+
+use axum::Router;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use zeroize::Zeroizing;
+
+pub use crate::service::settings::Settings;
+use crate::{
+    service::{
+        account::{AccountParts, Accounts},
+        auth::{admin::AdminPassword, jws::Hs256, password::Passwords, session::Sessions, token::Tokens},
+        blob::Blobs,
+        firehose::{Firehose, FirehoseOptions},
+        identity::{DidResolver, PlcClient},
+        keys::{KeyError, Keys},
+        repo::Repos,
+    },
+    store::{Store, StoreError, StoreOptions},
+    time::{Clock, Entropy},
+    web, xrpc,
+};
+
+/// Name of the server secret that signs session tokens.
+const SESSION_SECRET: &str = "session-token-key";
+
+/// Handed to every handler as axum state. Cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    /// What `config` said.
+    pub settings: Arc<Settings>,
+    /// Database and blobs.
+    pub store: Store,
+    /// Signing keys.
+    pub keys: Keys,
+    /// Repositories.
+    pub repos: Repos,
+    /// Blobs.
+    pub blobs: Blobs,
+    /// The event log.
+    pub firehose: Firehose,
+    /// Accounts.
+    pub accounts: Accounts,
+    /// Signing in and out.
+    pub sessions: Sessions,
+    /// Session tokens.
+    pub tokens: Tokens,
+    /// DID documents.
+    pub did_resolver: DidResolver,
+    /// The operator's password.
+    pub admin: AdminPassword,
+    /// The time of day.
+    pub clock: Clock,
+    /// Randomness.
+    pub entropy: Entropy,
+    /// Cancelled when the server stops: long answers (subscriptions) end, background tasks too.
+    pub stopping: CancellationToken,
+    /// What runs beside requests and is waited for at the end.
+    pub tasks: TaskTracker,
+}
+
+/// All that an [`App`] is built from.
+pub struct AppConfig {
+    /// Checked settings.
+    pub settings: Settings,
+    /// Where the store lives.
+    pub store: StoreOptions,
+    /// Seals keys and secrets in the database.
+    pub master_key: Zeroizing<[u8; 32]>,
+    /// The operator's password; empty: nobody is the operator.
+    pub admin_password: Zeroizing<String>,
+    /// The time of day.
+    pub clock: Clock,
+    /// Randomness.
+    pub entropy: Entropy,
+}
+
+/// Why the application could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The database cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The server's secrets cannot be opened.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+}
+
+impl App {
+    /// Opens the store and builds every service over it.
+    pub async fn build(config: AppConfig) -> Result<App, BuildError> {
+        let AppConfig { settings, store, master_key, admin_password, clock, entropy } = config;
+        let settings = Arc::new(settings);
+        let store = Store::open(store, clock.clone()).await?;
+        let keys = Keys::new(store.clone(), &master_key, entropy.clone());
+        let session_key = keys.secret(SESSION_SECRET, &entropy.bytes()).await?;
+        // Tells a wrong master key at the start, not at the first sign-up.
+        keys.plc_rotation_key().await?;
+
+        let tokens = Tokens::new(Hs256::new(session_key), settings.service_did.clone(), clock.clone());
+        let passwords = Passwords::new(entropy.clone());
+        let sessions = Sessions::new(store.clone(), tokens.clone(), passwords.clone(), entropy.clone());
+        let plc = PlcClient::new(&settings.plc_url);
+        let accounts = Accounts::new(AccountParts {
+            settings: settings.clone(),
+            store: store.clone(),
+            keys: keys.clone(),
+            passwords,
+            sessions: sessions.clone(),
+            plc: plc.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+        });
+        let firehose = FirehoseOptions { window: settings.firehose_window, ..FirehoseOptions::default() };
+        Ok(App {
+            blobs: Blobs::new(store.clone(), clock.clone(), settings.blob_upload_limit_bytes),
+            firehose: Firehose::new(store.clone(), clock.clone(), firehose),
+            repos: Repos::new(store.clone(), keys.clone(), clock.clone(), entropy.clone()),
+            did_resolver: DidResolver::new(plc, store.clone(), clock.clone()),
+            admin: AdminPassword::new(&admin_password, &entropy),
+            settings,
+            store,
+            keys,
+            accounts,
+            sessions,
+            tokens,
+            clock,
+            entropy,
+            stopping: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        })
+    }
+
+    /// Ends what runs beside requests, waits for it, and closes the store. Called when nothing is served any more.
+    pub async fn close(&self) {
+        self.stopping.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.store.close().await;
+    }
+
+    /// Everything that is served under one listener.
+    pub fn router(&self) -> Router {
+        web::router(self.clone(), xrpc::router(self.clone()))
+    }
+}

@@ -1,0 +1,89 @@
+//! Everything that is not XRPC: the front page, well-known files, health, and the directory of a sandbox.
+
+mod front_page;
+pub mod plc_directory;
+mod well_known;
+
+use axum::{
+    Json, Router,
+    extract::{Request, State},
+    http::{StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use serde_json::json;
+use tower::{ServiceBuilder, util::MapRequestLayer};
+use tower_http::compression::{
+    CompressionLayer,
+    predicate::{Predicate, SizeAbove},
+};
+
+use crate::{app::App, store};
+
+/// Shorter answers are not compressed, in bytes.
+const COMPRESSED_BYTES_MIN: u64 = 1024;
+
+/// The pages, with `xrpc` under `/xrpc/`.
+pub fn router(app: App, xrpc: Router) -> Router {
+    let xrpc = ServiceBuilder::new().layer(MapRequestLayer::new(without_trailing_slash)).service(xrpc);
+    let pages = Router::new()
+        .route("/", get(front_page::front_page))
+        .route("/robots.txt", get(robots_txt))
+        .route("/xrpc/_health", get(health))
+        .route("/.well-known/atproto-did", get(well_known::atproto_did))
+        .route("/.well-known/did.json", get(well_known::did_json))
+        .layer(tower_http::cors::CorsLayer::permissive())
+        .with_state(app);
+    pages.route_service("/xrpc/", xrpc.clone()).route_service("/xrpc/{*path}", xrpc).layer(
+        CompressionLayer::new().gzip(true).compress_when(SizeAbove::new(COMPRESSED_BYTES_MIN).and(is_text)),
+    )
+}
+
+/// JSON, text and CARs shrink. What carries an entity tag goes out byte for byte, with its length.
+fn is_text(
+    _status: StatusCode,
+    _version: axum::http::Version,
+    headers: &axum::http::HeaderMap,
+    _extensions: &axum::http::Extensions,
+) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE).filter(|_| !headers.contains_key(header::ETAG));
+    content_type.and_then(|value| value.to_str().ok()).is_some_and(|content_type| {
+        content_type.starts_with("application/json")
+            || content_type.starts_with("text/")
+            || content_type.starts_with("application/vnd.ipld.car")
+    })
+}
+
+/// `/xrpc/<nsid>/` means `/xrpc/<nsid>`.
+fn without_trailing_slash<B>(mut request: axum::http::Request<B>) -> axum::http::Request<B> {
+    let uri = request.uri();
+    let Some(path) = uri.path().strip_suffix('/') else {
+        return request;
+    };
+    let path = match uri.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    };
+    if let Ok(uri) = path.parse::<Uri>() {
+        *request.uri_mut() = uri;
+    }
+    request
+}
+
+async fn robots_txt() -> &'static str {
+    "# Everything here is public and may be crawled.\nUser-agent: *\nAllow: /\n"
+}
+
+/// The version; 503 when the database does not answer.
+async fn health(State(app): State<App>, _request: Request) -> Response {
+    let version = env!("CARGO_PKG_VERSION");
+    let alive = app.store.read(store::ping).await;
+    match alive {
+        Ok(()) => Json(json!({ "version": version })).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "the database does not answer");
+            let body = Json(json!({ "version": version, "error": "Service Unavailable" }));
+            (StatusCode::SERVICE_UNAVAILABLE, body).into_response()
+        }
+    }
+}
