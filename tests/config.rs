@@ -1,0 +1,221 @@
+//! Configuration: layers, refusals, and the example file that documents it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::{collections::BTreeSet, path::Path};
+
+use rookery::config::{Config, ConfigError, LogFormat, keys::KEYS};
+
+const EXAMPLE: &str = include_str!("../config.example.toml");
+
+fn from_file(text: &str) -> Result<Config, ConfigError> {
+    Config::from_sources(Some((text, Path::new("config.toml"))), [])
+}
+
+fn from_both(text: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Config::from_sources(Some((text, Path::new("config.toml"))), variables)
+}
+
+fn refusal(text: &str) -> String {
+    from_file(text).expect_err("this configuration has a mistake in it").to_string()
+}
+
+/// The example with every setting switched on.
+fn example_in_full() -> String {
+    EXAMPLE.lines().map(|line| line.strip_prefix("#: ").unwrap_or(line)).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn one_line_is_enough_for_a_configuration() {
+    let config = from_file("[server]\nhostname = \"pds.example.com\"").unwrap();
+
+    assert_eq!(config.server.public_url, "https://pds.example.com");
+    assert_eq!(config.server.service_did.as_str(), "did:web:pds.example.com");
+    assert_eq!(config.server.listen, "127.0.0.1:2583".parse().unwrap());
+    assert_eq!(config.identity.handle_domains, [".pds.example.com"]);
+    assert_eq!(config.secrets.master_key_file, config.server.data_dir.join("master.key"));
+    assert!(config.accounts.invite_required);
+    assert!(config.server.admin_password.is_none());
+    assert_eq!(config.log.format, LogFormat::Text);
+}
+
+#[test]
+fn the_example_parses_as_it_is() {
+    from_file(EXAMPLE).unwrap();
+}
+
+#[test]
+fn the_example_parses_with_every_setting_switched_on() {
+    // The two ways of giving the password exclude each other.
+    let text: String = example_in_full()
+        .lines()
+        .filter(|line| !line.starts_with("admin_password_file"))
+        .collect::<Vec<_>>()
+        .join("\n");
+    from_file(&text).unwrap();
+}
+
+#[test]
+fn the_example_lists_every_setting_and_no_other() {
+    let document: toml::Table = example_in_full().parse().unwrap();
+    let written: BTreeSet<String> = document
+        .iter()
+        .flat_map(|(section, table)| {
+            table.as_table().unwrap().keys().map(move |name| format!("{section}.{name}"))
+        })
+        .collect();
+    let known: BTreeSet<String> = KEYS.iter().map(|key| key.path()).collect();
+    assert_eq!(written, known);
+}
+
+#[test]
+fn the_defaults_that_the_example_states_are_the_real_ones() {
+    let document: toml::Table = example_in_full().parse().unwrap();
+    let mut compared = 0;
+    for key in KEYS {
+        let Some(default) = key.default else { continue };
+        let default: toml::Table = format!("value = {default}").parse().unwrap();
+        assert_eq!(document[key.section][key.name], default["value"], "{}", key.path());
+        compared += 1;
+    }
+    assert!(compared > 5);
+}
+
+#[test]
+fn the_environment_wins_over_the_file() {
+    let file = "[server]\nhostname = \"a.example\"\nlisten = \"127.0.0.1:1\"";
+    let config = from_both(
+        file,
+        &[
+            ("ROOKERY_SERVER_LISTEN", "0.0.0.0:80"),
+            ("ROOKERY_ACCOUNTS_INVITE_REQUIRED", "false"),
+            ("ROOKERY_IDENTITY_HANDLE_DOMAINS", ".a.example, .b.example"),
+            ("ROOKERY_BLOBS_UPLOAD_LIMIT_BYTES", "2048"),
+            ("PATH", "/bin"),
+        ],
+    )
+    .unwrap();
+
+    assert_eq!(config.server.hostname, "a.example");
+    assert_eq!(config.server.listen, "0.0.0.0:80".parse().unwrap());
+    assert!(!config.accounts.invite_required);
+    assert_eq!(config.identity.handle_domains, [".a.example", ".b.example"]);
+    assert_eq!(config.blobs.upload_limit_bytes, 2048);
+}
+
+#[test]
+fn the_environment_alone_is_enough() {
+    let variables = [("ROOKERY_SERVER_HOSTNAME".to_owned(), "pds.example.com".to_owned())];
+    assert_eq!(Config::from_sources(None, variables).unwrap().server.hostname, "pds.example.com");
+}
+
+#[test]
+fn every_setting_has_its_variable() {
+    for key in KEYS {
+        let expected = format!("ROOKERY_{}_{}", key.section.to_uppercase(), key.name.to_uppercase());
+        assert_eq!(key.variable(), expected);
+    }
+}
+
+#[test]
+fn an_unknown_key_names_its_line_and_the_nearest_known_key() {
+    let message = refusal("[server]\nhostname = \"a.example\"\n\nlitsen = \"127.0.0.1:1\"");
+    assert!(message.contains("config.toml, line 4"), "{message}");
+    assert!(message.contains("\"server.listen\""), "{message}");
+}
+
+#[test]
+fn an_unknown_section_names_the_nearest_known_section() {
+    let message = refusal("[sever]\nhostname = \"a.example\"");
+    assert!(message.contains("line 1") && message.contains("\"server\""), "{message}");
+}
+
+#[test]
+fn an_unknown_variable_names_the_nearest_known_variable() {
+    let message = from_both("[server]\nhostname = \"a.example\"", &[("ROOKERY_SERVER_LISTE", "x")])
+        .unwrap_err()
+        .to_string();
+    assert!(message.contains("\"ROOKERY_SERVER_LISTEN\""), "{message}");
+}
+
+#[test]
+fn variables_of_the_test_suite_are_not_settings() {
+    from_both("[server]\nhostname = \"a.example\"", &[("ROOKERY_VECTORS", "/somewhere")]).unwrap();
+}
+
+#[test]
+fn a_missing_hostname_says_how_to_set_it() {
+    let message = refusal("");
+    assert!(message.contains("server.hostname") && message.contains("ROOKERY_SERVER_HOSTNAME"), "{message}");
+}
+
+#[test]
+fn text_that_is_not_toml_names_its_line() {
+    let message = refusal("[server]\nhostname = ");
+    assert!(message.contains("config.toml, line 2"), "{message}");
+}
+
+#[test]
+fn wrong_values_are_refused_with_the_setting_and_its_line() {
+    for (line, named) in [
+        ("hostname = 3", "server.hostname"),
+        ("hostname = \"https://a.example\"", "server.hostname"),
+        ("hostname = \"a.example:3000\"", "server.hostname"),
+        ("hostname = \"\"", "server.hostname"),
+        ("hostname = \"a.example\"\nlisten = \"localhost\"", "server.listen"),
+        ("hostname = \"a.example\"\npublic_url = \"ftp://a.example\"", "server.public_url"),
+        ("hostname = \"a.example\"\npublic_url = \"https://a.example/?x\"", "server.public_url"),
+        ("hostname = \"a.example\"\nservice_did = \"a.example\"", "server.service_did"),
+        ("hostname = \"a.example\"\nadmin_password = \"\"", "server.admin_password"),
+        (
+            "hostname = \"a.example\"\nadmin_password = \"x\"\nadmin_password_file = \"y\"",
+            "server.admin_password",
+        ),
+        ("hostname = \"a.example\"\n[identity]\nhandle_domains = \".a.example\"", "identity.handle_domains"),
+        ("hostname = \"a.example\"\n[identity]\nhandle_domains = [\"a.example\"]", "identity.handle_domains"),
+        (
+            "hostname = \"a.example\"\n[identity]\nrecovery_did_key = \"did:web:x\"",
+            "identity.recovery_did_key",
+        ),
+        ("hostname = \"a.example\"\n[blobs]\nupload_limit_bytes = 0", "blobs.upload_limit_bytes"),
+        ("hostname = \"a.example\"\n[blobs]\nupload_limit_bytes = \"5 MB\"", "blobs.upload_limit_bytes"),
+        ("hostname = \"a.example\"\n[firehose]\nretention_hours = 1000000", "firehose.retention_hours"),
+        ("hostname = \"a.example\"\n[accounts]\ninvite_required = \"no\"", "accounts.invite_required"),
+        ("hostname = \"a.example\"\n[service]\ncontact_email = \"me\"", "service.contact_email"),
+        ("hostname = \"a.example\"\n[log]\nformat = \"xml\"", "log.format"),
+        ("hostname = \"a.example\"\n[log]\nlevel = \"rookery=loud\"", "log.level"),
+    ] {
+        let message = refusal(&format!("[server]\n{line}"));
+        assert!(message.contains(named), "{line:?}: {message}");
+        assert!(message.contains("config.toml, line "), "{line:?}: {message}");
+    }
+}
+
+#[test]
+fn a_section_written_as_a_value_is_refused() {
+    let message = refusal("server = 1");
+    assert!(message.contains("[server] is a section"), "{message}");
+}
+
+#[test]
+fn neither_errors_nor_debug_output_show_the_admin_password() {
+    let config = from_file("[server]\nhostname = \"a.example\"\nadmin_password = \"open sesame\"").unwrap();
+    assert!(!format!("{config:?}").contains("sesame"));
+    let message = refusal(
+        "[server]\nhostname = \"a.example\"\nadmin_password = \"open sesame\"\nadmin_password_file = \"x\"",
+    );
+    assert!(!message.contains("sesame"), "{message}");
+}
+
+#[test]
+fn the_admin_password_can_stand_in_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("password");
+    std::fs::write(&path, "open sesame\n").unwrap();
+    let text =
+        format!("[server]\nhostname = \"a.example\"\nadmin_password_file = {:?}", path.to_str().unwrap());
+    assert_eq!(
+        from_file(&text).unwrap().server.admin_password.as_deref().map(String::as_str),
+        Some("open sesame")
+    );
+}
