@@ -1,0 +1,1 @@
+mod resolve_handle;

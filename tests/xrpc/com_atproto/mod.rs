@@ -1,0 +1,4 @@
+mod identity;
+mod repo;
+mod server;
+mod sync;

@@ -1,0 +1,3 @@
+mod create_account;
+mod describe_server;
+mod session;
