@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# Runs all tests, after installing what they need that cargo does not bring.
+#
+#   ./test.sh             everything
+#   ./test.sh rust        the Rust tests: units, properties, interop vectors, HTTP, command line, documentation
+#   ./test.sh scripts     the shell scripts
+#   ./test.sh peers       independent implementations against a running Rookery (Node 20 or later)
+#
+# Node packages go to $ROOKERY_TEST_CACHE (default: target/test-cache), so that a second run works offline.
+# ROOKERY_VECTORS names a folder of conformance vectors; the default is ../shared/testdata. Tests skip what is not there
+# and say so.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+target_dir=${CARGO_TARGET_DIR:-target}
+export ROOKERY_TEST_CACHE=${ROOKERY_TEST_CACHE:-$PWD/target/test-cache}
+
+say() { printf '\n== %s\n' "$*"; }
+
+rust_tests() {
+    say "Rust tests"
+    # --workspace takes in the protocol crate; documentation examples are part of it.
+    cargo test --workspace
+    # Those that wait for a real interval.
+    cargo test --test firehose -- --ignored
+}
+
+script_tests() {
+    say "shell scripts"
+    local scripts=(test.sh install.sh .ci/run tests/install.sh benches/memory.sh)
+    [[ -f tests/peers/run.sh ]] && scripts+=(tests/peers/run.sh)
+    for script in "${scripts[@]}"; do bash -n "$script"; done
+    if command -v shellcheck >/dev/null; then
+        shellcheck "${scripts[@]}"
+    else
+        echo "shellcheck is not installed: the scripts were only parsed"
+    fi
+    tests/install.sh
+}
+
+peer_tests() {
+    if [[ ! -x tests/peers/run.sh ]]; then
+        say "peers: no suite here, skipped"
+        return
+    fi
+    say "peers"
+    if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
+        echo "error: the peer suites need Node 20 or later and npm; install them and run ./test.sh peers" >&2
+        return 1
+    fi
+    cargo build --bin rookery
+    ROOKERY=${ROOKERY:-$target_dir/debug/rookery} tests/peers/run.sh
+    # The validator against the npm package that run.sh has installed.
+    ROOKERY_PEERS=$PWD/tests/peers cargo test --test lexicon_peer -- --ignored
+}
+
+case "${1:-all}" in
+    all) rust_tests; script_tests; peer_tests ;;
+    rust) rust_tests ;;
+    scripts) script_tests ;;
+    peers) peer_tests ;;
+    *) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0" >&2; exit 2 ;;
+esac
+say "all tests passed"
