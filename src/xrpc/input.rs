@@ -108,8 +108,10 @@ pub fn mime_essence(content_type: &str) -> String {
 fn require_body(headers: &HeaderMap, body: &Body) -> Result<(), XrpcError> {
     let announced =
         [header::CONTENT_LENGTH, header::TRANSFER_ENCODING].iter().any(|name| headers.contains_key(name));
-    // HTTP/2 needs neither header to carry a body, so the stream itself is asked.
-    if announced || !HttpBody::is_end_stream(body) { Ok(()) } else { Err(no_body()) }
+    // HTTP/2 needs neither header to carry a body, so the stream itself is asked. Wrapped for unpacking, it knows its
+    // size but not its end.
+    let is_empty = HttpBody::is_end_stream(body) || HttpBody::size_hint(body).exact() == Some(0);
+    if announced || !is_empty { Ok(()) } else { Err(no_body()) }
 }
 
 /// Checks that there is a body and that it has bytes.

@@ -121,15 +121,49 @@ async fn bodies_that_are_no_upload_are_refused() {
         let message = upload().body(content_type, "x").send().await.error(400, "InvalidRequest");
         assert!(message.contains("Content-Type"), "{content_type}: {message}");
     }
-    upload()
-        .body("text/plain", "x")
-        .header("content-encoding", "gzip")
-        .send()
-        .await
-        .error(415, "UnsupportedMediaType");
+    for encoding in ["smoke", "gzip, smoke"] {
+        let call = upload().body("text/plain", "x").header("content-encoding", encoding);
+        call.send().await.error(415, "UnsupportedMediaType");
+    }
+    for encoding in ["gzip", "deflate", "br"] {
+        let call = upload().body("text/plain", "not packed at all").header("content-encoding", encoding);
+        call.send().await.error(400, "InvalidRequest");
+    }
     server.query(NSID).auth(&alice).send().await.error(400, "InvalidRequest");
     assert!(upload().send().await.error(400, "InvalidRequest").contains("body is expected"));
     assert_nothing_kept(&server).await;
+}
+
+/// The blob is what was packed: its CID, size and limit are those of the unpacked bytes (BL-1).
+#[tokio::test]
+async fn a_packed_upload_is_unpacked() {
+    const TEXT: &[u8] = b"the bytes of a blob, as they are";
+    const DEFLATED: [u8; 34] = [
+        43, 201, 72, 85, 72, 170, 44, 73, 45, 86, 200, 79, 83, 72, 84, 72, 202, 201, 79, 210, 81, 72, 44, 86,
+        40, 201, 72, 173, 84, 72, 44, 74, 5, 0,
+    ];
+    let gzip = [&[31, 139, 8, 0, 0, 0, 0, 0, 2, 3], &DEFLATED[..], &[203, 41, 24, 8, 32, 0, 0, 0]].concat();
+    let zlib = [&[120, 156], &DEFLATED[..], &[184, 20, 11, 16]].concat();
+    let server = TestServer::start().await;
+    let alice = server.create_account("alice").await;
+    let upload = |encoding: &'static str, bytes: Vec<u8>| {
+        server.procedure(NSID).auth(&alice).body("text/plain", bytes).header("content-encoding", encoding)
+    };
+    for (encoding, bytes) in [("gzip", &gzip), ("deflate", &zlib), ("identity", &TEXT.to_vec())] {
+        let blob = &upload(encoding, bytes.clone()).send().await.ok()["blob"];
+        assert_eq!(blob["ref"]["$link"], cid::for_raw(TEXT).to_string(), "{encoding}");
+        assert_eq!(blob["size"], TEXT.len(), "{encoding}");
+    }
+    for cut in [5, 20, gzip.len() - 9] {
+        upload("gzip", gzip[..cut].to_vec()).send().await.error(400, "InvalidRequest");
+    }
+    assert_eq!((n_rows(&server).await, n_files(&server.data_dir().join("tmp"))), (1, 0));
+
+    let small =
+        TestServer::start_with(|settings| settings.blob_upload_limit_bytes = TEXT.len() as u64 - 1).await;
+    let bob = small.create_account("bob").await;
+    let call = small.procedure(NSID).auth(&bob).body("text/plain", gzip).header("content-encoding", "gzip");
+    call.send().await.error(413, "PayloadTooLarge");
 }
 
 /// C-7: the bytes are taken, but no record can say that a blob has no size (DM-15).
