@@ -25,6 +25,8 @@ use crate::time::{Clock, Micros};
 
 /// Changes waiting for the writer before callers have to wait for a place.
 const QUEUE_CHANGES_MAX: usize = 1024;
+/// What stays of a write-ahead log that an import or a long read has let grow, in bytes.
+const WAL_BYTES_KEPT: u32 = 16 * 1024 * 1024;
 /// Changes in one commit.
 const GROUP_CHANGES_MAX: usize = 256;
 
@@ -208,7 +210,8 @@ impl Writer {
         let connection = Connection::open(path)?;
         connection.execute_batch(&format!(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
-             PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 2000; PRAGMA cache_size = -{};",
+             PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 2000; PRAGMA cache_size = -{};
+             PRAGMA journal_size_limit = {WAL_BYTES_KEPT};",
             options.writer_cache_kib
         ))?;
         connection.busy_timeout(std::time::Duration::from_secs(10))?;
