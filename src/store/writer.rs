@@ -439,7 +439,9 @@ mod tests {
         let store = store(dir.path()).await;
         // Holds the writer until the others are queued behind it.
         let (release, held) = std::sync::mpsc::channel::<()>();
+        let (start, started) = oneshot::channel();
         let first = store.write(move |tx| {
+            start.send(()).unwrap();
             let _ = held.recv();
             announce(tx)
         });
@@ -452,6 +454,8 @@ mod tests {
             })
             .collect();
         let queued = async {
+            // Or the writer could take some of them together with the first.
+            started.await.unwrap();
             let outcomes = futures::future::join_all(rest);
             tokio::pin!(outcomes);
             // One poll puts every change into the queue.
