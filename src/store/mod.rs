@@ -194,15 +194,16 @@ impl Store {
         self.write(|_| Ok(())).await
     }
 
+    /// Fails when the database cannot be read, or when the writer does not answer. Costs no disk write.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.read(|db| Ok::<_, StoreError>(db.query_row("SELECT 1", (), |_| Ok(()))?)).await?;
+        self.write(|_| Ok(())).await
+    }
+
     /// Waits for queued changes and stops the writer thread. Changes handed in later are refused.
     pub async fn close(&self) {
         self.inner.writer.close().await;
     }
-}
-
-/// Fails when the database does not answer.
-pub fn ping(db: &Connection) -> Result<(), StoreError> {
-    Ok(db.query_row("SELECT 1", (), |_| Ok(()))?)
 }
 
 async fn migrate(path: &Path) -> Result<(), StoreError> {

@@ -18,7 +18,7 @@ use tower_http::compression::{
     predicate::{Predicate, SizeAbove},
 };
 
-use crate::{app::App, store};
+use crate::app::App;
 
 /// Shorter answers are not compressed, in bytes.
 const COMPRESSED_BYTES_MIN: u64 = 1024;
@@ -74,11 +74,10 @@ async fn robots_txt() -> &'static str {
     "# Everything here is public and may be crawled.\nUser-agent: *\nAllow: /\n"
 }
 
-/// The version; 503 when the database does not answer.
+/// The version; 503 when the database does not answer or takes no changes.
 async fn health(State(app): State<App>, _request: Request) -> Response {
     let version = env!("CARGO_PKG_VERSION");
-    let alive = app.store.read(store::ping).await;
-    match alive {
+    match app.store.ping().await {
         Ok(()) => Json(json!({ "version": version })).into_response(),
         Err(error) => {
             tracing::error!(%error, "the database does not answer");
