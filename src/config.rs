@@ -9,6 +9,7 @@
 pub mod keys;
 mod raw;
 mod secret_file;
+mod services;
 
 use std::{
     net::SocketAddr,
@@ -26,6 +27,7 @@ use self::raw::RawSettings;
 pub use self::{
     raw::Origin,
     secret_file::{MASTER_KEY_BYTES, MasterKey, load_or_create_master_key},
+    services::{ServiceAt, ServicesConfig},
 };
 
 /// A configuration file larger than this is not one.
@@ -104,6 +106,8 @@ pub struct Config {
     pub repo: RepoConfig,
     /// `[firehose]`
     pub firehose: FirehoseConfig,
+    /// `[services]`
+    pub services: ServicesConfig,
     /// `[service]`
     pub service: ServiceConfig,
     /// `[secrets]`
@@ -262,6 +266,7 @@ impl Config {
             blobs: BlobsConfig { upload_limit_bytes: raw.integer("blobs.upload_limit_bytes") },
             repo: RepoConfig { import_limit_bytes: raw.integer("repo.import_limit_bytes") },
             firehose: FirehoseConfig { retention_hours: raw.integer("firehose.retention_hours") },
+            services: services::read(raw)?,
             service: ServiceConfig {
                 name: text_or(raw, "service.name", || format!("{} PDS", server.hostname)),
                 contact_email: contact_email(raw)?,

@@ -134,6 +134,14 @@ fn mistyped_commands_and_flags_are_answered_with_what_was_meant() {
 }
 
 #[test]
+fn a_service_of_a_sandbox_needs_its_url_and_its_did() {
+    assert!(fail(&["dev", "--appview-url", "http://127.0.0.1:1"]).contains("--appview-did"));
+    assert!(fail(&["dev", "--mod-did", "did:web:mod.example.com"]).contains("--mod-url"));
+    let message = fail(&["dev", "--appview-url", "http://127.0.0.1:1", "--appview-did", "example.com"]);
+    assert!(message.contains("--appview-did") && message.contains("DID"), "{message}");
+}
+
+#[test]
 fn a_missing_configuration_is_named() {
     assert!(fail(&["serve", "--config", "/nowhere/config.toml"]).contains("/nowhere/config.toml"));
     assert!(fail(&["serve"]).contains("ROOKERY_SERVER_HOSTNAME"));

@@ -192,6 +192,53 @@ fn wrong_values_are_refused_with_the_setting_and_its_line() {
 }
 
 #[test]
+fn reports_and_reads_go_to_bluesky_until_told_otherwise_and_nobody_moderates_from_outside() {
+    let services = from_file("[server]\nhostname = \"a.example\"").unwrap().services;
+    assert_eq!(services.appview.unwrap().did.as_str(), "did:web:api.bsky.app");
+    assert_eq!(services.report.unwrap().url, "https://mod.bsky.app");
+    assert_eq!(services.moderation, None);
+    assert_eq!(services.relays, ["https://bsky.network"]);
+}
+
+#[test]
+fn an_empty_url_switches_a_service_off() {
+    let text =
+        "[server]\nhostname = \"a.example\"\n[services]\nappview_url = \"\"\nreport_url = \"\"\nrelays = []";
+    let services = from_file(text).unwrap().services;
+    assert_eq!((services.appview, services.report), (None, None));
+    assert!(services.relays.is_empty());
+}
+
+#[test]
+fn reports_go_to_the_moderation_service_unless_told_otherwise() {
+    let moderated = "[server]\nhostname = \"a.example\"\n[services]\nmod_url = \"https://m.example/\"\nmod_did = \"did:web:m.example\"";
+    let services = from_file(moderated).unwrap().services;
+    assert_eq!(services.moderation.as_ref().unwrap().url, "https://m.example");
+    assert_eq!(services.report, services.moderation);
+    let off = from_file(&format!("{moderated}\nreport_url = \"\"")).unwrap().services;
+    assert_eq!(off.report, None);
+}
+
+#[test]
+fn a_service_needs_its_url_and_its_did() {
+    for (lines, named) in [
+        ("appview_url = \"https://v.example\"", "services.appview_did"),
+        ("appview_did = \"did:web:v.example\"", "services.appview_url"),
+        ("mod_url = \"https://v.example\"", "services.mod_did"),
+        ("mod_did = \"did:web:v.example\"", "services.mod_url"),
+        ("report_did = \"did:web:v.example\"", "services.report_url"),
+        ("appview_url = \"v.example\"\nappview_did = \"did:web:v.example\"", "services.appview_url"),
+        ("appview_url = \"https://v.example\"\nappview_did = \"v.example\"", "services.appview_did"),
+        ("relays = [\"bsky.network\"]", "services.relays"),
+        ("appview_cdn_url_pattern = \"https://c.example/%s\"", "services.appview_cdn_url_pattern"),
+    ] {
+        let message = refusal(&format!("[server]\nhostname = \"a.example\"\n[services]\n{lines}"));
+        assert!(message.contains(named), "{lines:?}: {message}");
+        assert!(message.contains("config.toml, line "), "{lines:?}: {message}");
+    }
+}
+
+#[test]
 fn a_section_written_as_a_value_is_refused() {
     let message = refusal("server = 1");
     assert!(message.contains("[server] is a section"), "{message}");

@@ -45,6 +45,21 @@ pub struct DevArgs {
     /// Password of the admin methods
     #[arg(long, value_name = "PASSWORD", default_value = "admin")]
     admin_password: String,
+    /// AppView that requests for methods that we do not have are sent to; default: none
+    #[arg(long, value_name = "URL", requires = "appview_did")]
+    appview_url: Option<String>,
+    /// DID of the AppView
+    #[arg(long, value_name = "DID", requires = "appview_url")]
+    appview_did: Option<String>,
+    /// Moderation service: may take down what is hosted here, and gets reports; default: none
+    #[arg(long, value_name = "URL", requires = "mod_did")]
+    mod_url: Option<String>,
+    /// DID of the moderation service
+    #[arg(long, value_name = "DID", requires = "mod_url")]
+    mod_did: Option<String>,
+    /// Relay that is told when there is something new; again for more; default: none
+    #[arg(long, value_name = "URL")]
+    relay: Vec<String>,
     /// What to log: error, warn, info, debug, trace, or a filter such as "info,rookery::store=debug"
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     log: String,
@@ -111,8 +126,24 @@ fn sandbox(args: &DevArgs, data_dir: &Path, address: SocketAddr, plc_url: String
         ("--handle-domain", "identity.handle_domains", args.handle_domain.clone()),
         ("--admin-password", "server.admin_password", args.admin_password.clone()),
         ("--log", "log.level", args.log.clone()),
+        ("--relay", "services.relays", args.relay.join(",")),
     ]);
+    flags.extend(given("--appview-url", "services.appview_url", &args.appview_url));
+    flags.extend(given("--appview-did", "services.appview_did", &args.appview_did));
+    flags.extend(given("--mod-url", "services.mod_url", &args.mod_url));
+    flags.extend(given("--mod-did", "services.mod_did", &args.mod_did));
+    flags.extend(given("--mod-url", "services.report_url", &args.mod_url));
+    flags.extend(given("--mod-did", "services.report_did", &args.mod_did));
     Ok(Config::sandbox(&flags)?)
+}
+
+/// A flag that was given, as [`Config::sandbox`] takes it.
+fn given(
+    flag: &'static str,
+    path: &'static str,
+    value: &Option<String>,
+) -> Option<(&'static str, &'static str, String)> {
+    value.clone().map(|value| (flag, path, value))
 }
 
 /// The configuration that commands on a sandbox's data directory use. What only a running server needs is left at its
@@ -130,6 +161,10 @@ fn flags_of_directory(data_dir: &Path) -> anyhow::Result<Vec<(&'static str, &'st
         ("dev", "server.hostname", "localhost".into()),
         ("dev", "accounts.invite_required", "false".into()),
         ("dev", "blobs.upload_limit_bytes", UPLOAD_LIMIT_BYTES.to_string()),
+        // A sandbox talks to nobody that it was not told of.
+        ("dev", "services.appview_url", String::new()),
+        ("dev", "services.report_url", String::new()),
+        ("dev", "services.relays", String::new()),
     ])
 }
 

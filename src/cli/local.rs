@@ -16,7 +16,8 @@ use clap::Args;
 use crate::{
     app::{App, AppConfig, Settings},
     cli::dev,
-    config::{Config, load_or_create_master_key},
+    config::{Config, ServiceAt, load_or_create_master_key},
+    service::settings::Service,
     store::{
         StoreOptions,
         account::{self, Account},
@@ -139,10 +140,19 @@ fn settings(config: &Config, mode: Mode) -> Settings {
         privacy_policy_url: config.service.privacy_policy_url.clone(),
         terms_of_service_url: config.service.terms_of_service_url.clone(),
         contact_email: config.service.contact_email.clone(),
+        appview: config.services.appview.clone().map(service),
+        appview_cdn_url_pattern: config.services.appview_cdn_url_pattern.clone(),
+        mod_service: config.services.moderation.clone().map(service),
+        report_service: config.services.report.clone().map(service),
+        relays: config.services.relays.clone(),
         firehose_window: std::time::Duration::from_secs(config.firehose.retention_hours * 60 * 60),
         connections_max: CONNECTIONS_MAX,
         dev: mode == Mode::Sandbox,
     }
+}
+
+fn service(at: ServiceAt) -> Service {
+    Service { url: at.url, did: at.did }
 }
 
 /// Open connections of one server, counting subscribers.

@@ -31,12 +31,31 @@ pub struct Settings {
     pub terms_of_service_url: Option<String>,
     /// Published by `describeServer`.
     pub contact_email: Option<String>,
+    /// Where requests go that are not answered here.
+    pub appview: Option<Service>,
+    /// Address of images that the AppView has not seen yet: `%s` for the preset, the DID and the CID.
+    pub appview_cdn_url_pattern: Option<String>,
+    /// May look up accounts here and take down what they publish.
+    pub mod_service: Option<Service>,
+    /// Where reports go.
+    pub report_service: Option<Service>,
+    /// Base URLs of the relays that are told when there is something new, without a slash at the end.
+    pub relays: Vec<String>,
     /// How far back the firehose log reaches.
     pub firehose_window: Duration,
     /// Open connections at a time, subscribers among them.
     pub connections_max: usize,
     /// A sandbox: `.test` handles, plain HTTP, no rate limits.
     pub dev: bool,
+}
+
+/// Another server that the operator has chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Scheme, host and port, without a slash at the end.
+    pub url: String,
+    /// The audience of the tokens that it is sent.
+    pub did: Did,
 }
 
 impl Settings {
@@ -57,6 +76,11 @@ impl Settings {
             privacy_policy_url: None,
             terms_of_service_url: None,
             contact_email: None,
+            appview: None,
+            appview_cdn_url_pattern: None,
+            mod_service: None,
+            report_service: None,
+            relays: Vec::new(),
             firehose_window: Duration::from_secs(24 * 60 * 60),
             connections_max: 4096,
             dev: true,
