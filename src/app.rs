@@ -10,11 +10,15 @@ pub use crate::service::settings::Settings;
 use crate::{
     service::{
         account::{AccountParts, Accounts},
-        auth::{admin::AdminPassword, jws::Hs256, password::Passwords, session::Sessions, token::Tokens},
+        auth::{
+            admin::AdminPassword, jws::Hs256, password::Passwords, service_token::ServiceTokens,
+            session::Sessions, token::Tokens,
+        },
         blob::Blobs,
         firehose::{Firehose, FirehoseOptions},
         identity::{DidResolver, PlcClient},
         keys::{KeyError, Keys},
+        outbound::{Outbound, Reach},
         repo::Repos,
     },
     store::{Store, StoreError, StoreOptions},
@@ -46,6 +50,10 @@ pub struct App {
     pub sessions: Sessions,
     /// Session tokens.
     pub tokens: Tokens,
+    /// Tokens between services.
+    pub service_tokens: ServiceTokens,
+    /// Requests to servers that others name.
+    pub outbound: Outbound,
     /// DID documents.
     pub did_resolver: DidResolver,
     /// The operator's password.
@@ -112,12 +120,23 @@ impl App {
             clock: clock.clone(),
             entropy: entropy.clone(),
         });
+        let did_resolver = DidResolver::new(plc, store.clone(), clock.clone());
+        let service_tokens = ServiceTokens::new(
+            settings.service_did.clone(),
+            did_resolver.clone(),
+            keys.clone(),
+            clock.clone(),
+            entropy.clone(),
+        );
+        let reach = if settings.dev { Reach::Anywhere } else { Reach::Public };
         let firehose = FirehoseOptions { window: settings.firehose_window, ..FirehoseOptions::default() };
         Ok(App {
             blobs: Blobs::new(store.clone(), clock.clone(), settings.blob_upload_limit_bytes),
             firehose: Firehose::new(store.clone(), clock.clone(), firehose),
             repos: Repos::new(store.clone(), keys.clone(), clock.clone(), entropy.clone()),
-            did_resolver: DidResolver::new(plc, store.clone(), clock.clone()),
+            service_tokens,
+            outbound: Outbound::new(reach),
+            did_resolver,
             admin: AdminPassword::new(&admin_password, &entropy),
             settings,
             store,

@@ -1,7 +1,8 @@
 //! Extractors that say who is calling, and the checks that methods make of them.
 //!
 //! [`Caller`]: a session token is required. [`OptionalCaller`]: sync reads that tell the account itself and the
-//! operator more than the public. [`AdminOnly`]: the operator. A method without any of them ignores `Authorization`.
+//! operator more than the public. [`AdminOnly`]: the operator. [`Moderator`]: the operator or the moderation service.
+//! [`ServiceCaller`]: a token signed by the key of a DID. A method without any of them ignores `Authorization`.
 //! Which scopes of token are accepted is part of the type: `Caller<FullAccess>`.
 
 use std::{marker::PhantomData, ops::Deref};
@@ -16,7 +17,11 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use super::{XrpcError, trace::RequestNotes};
 use crate::{
     app::App,
-    service::auth::{self, Scope, token::TokenError},
+    service::auth::{
+        self, Scope,
+        service_token::{ServiceToken, ServiceTokenError},
+        token::TokenError,
+    },
     store::{
         StoreError,
         account::{self, Account, Status},
@@ -197,6 +202,71 @@ fn require_admin(app: &App, user: &str, password: &str) -> Result<(), XrpcError>
     Err(XrpcError::authentication_required("Authentication Required").challenge(ADMIN_CHALLENGE))
 }
 
+/// The operator, or the moderation service by a token of its own.
+#[derive(Clone, Copy, Debug)]
+pub struct Moderator;
+
+/// The service of a moderation service's DID whose tokens count as the DID's own.
+const LABELER_SERVICE: &str = "atproto_labeler";
+
+impl FromRequestParts<App> for Moderator {
+    type Rejection = XrpcError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Moderator, XrpcError> {
+        let token = match authorization(parts)? {
+            Authorization::Bearer(token) => token,
+            _ => return AdminOnly::from_request_parts(parts, app).await.map(|_| Moderator),
+        };
+        let ServiceToken { iss, service, .. } = service_token(parts, app, &token).await?;
+        let moderates = app.settings.mod_service.as_ref().is_some_and(|service| service.did == iss);
+        if moderates && matches!(service.as_deref(), None | Some(LABELER_SERVICE)) {
+            return Ok(Moderator);
+        }
+        Err(XrpcError::unauthorized("UntrustedIss", "Untrusted issuer"))
+    }
+}
+
+/// A DID, by a token that its key has signed for the method called.
+#[derive(Clone, Debug)]
+pub struct ServiceCaller(pub ServiceToken);
+
+impl FromRequestParts<App> for ServiceCaller {
+    type Rejection = XrpcError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<ServiceCaller, XrpcError> {
+        match authorization(parts)? {
+            Authorization::Bearer(token) => service_token(parts, app, &token).await.map(ServiceCaller),
+            _ => Err(XrpcError::unauthorized("MissingJwt", "missing jwt")),
+        }
+    }
+}
+
+/// [`ServiceCaller`], or nobody when there is no `Authorization` at all.
+#[derive(Clone, Debug)]
+pub struct OptionalServiceCaller(pub Option<ServiceToken>);
+
+impl FromRequestParts<App> for OptionalServiceCaller {
+    type Rejection = XrpcError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<OptionalServiceCaller, XrpcError> {
+        if !parts.headers.contains_key(header::AUTHORIZATION) {
+            return Ok(OptionalServiceCaller(None));
+        }
+        let ServiceCaller(token) = ServiceCaller::from_request_parts(parts, app).await?;
+        Ok(OptionalServiceCaller(Some(token)))
+    }
+}
+
+/// Verifies a token for the method that the path names.
+async fn service_token(parts: &Parts, app: &App, token: &str) -> Result<ServiceToken, XrpcError> {
+    let method = parts.uri.path().strip_prefix("/xrpc/").unwrap_or_default();
+    let token = app.service_tokens.verify(token, method).await?;
+    if let Some(notes) = parts.extensions.get::<RequestNotes>() {
+        notes.set_did(&token.iss);
+    }
+    Ok(token)
+}
+
 async fn session(
     parts: &Parts,
     app: &App,
@@ -294,5 +364,11 @@ impl From<TokenError> for XrpcError {
         // Clients refresh when they see this name with status 400 (XR-7).
         let name = if error == TokenError::Expired { "ExpiredToken" } else { "InvalidToken" };
         XrpcError::bad_request(name, error)
+    }
+}
+
+impl From<ServiceTokenError> for XrpcError {
+    fn from(error: ServiceTokenError) -> XrpcError {
+        XrpcError::unauthorized(error.name(), error)
     }
 }

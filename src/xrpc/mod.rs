@@ -27,7 +27,7 @@ use axum::{
 use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 
 pub use self::{
-    caller::{AdminOnly, Caller, OptionalCaller},
+    caller::{AdminOnly, Caller, Moderator, OptionalCaller, OptionalServiceCaller, ServiceCaller},
     error::XrpcError,
     input::{Input, NoInput, Upload, WRITE_INPUT_BYTES_MAX},
     params::{Limit, Params},

@@ -5,6 +5,7 @@
 pub mod admin;
 pub mod jws;
 pub mod password;
+pub mod service_token;
 pub mod session;
 pub mod token;
 

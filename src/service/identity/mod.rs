@@ -2,7 +2,6 @@
 //!
 //! Not for: accounts here (`service::account`), and the form of documents and operations (`atproto`).
 
-mod http;
 pub mod plc_client;
 pub mod resolver;
 

@@ -8,7 +8,7 @@ use atproto::{
 };
 use serde_json::Value as Json;
 
-use super::http::{self, Answer, Http, HttpError};
+use crate::service::http::{self, Answer, Http, HttpError};
 
 /// Why the directory did not do it.
 #[derive(Debug, thiserror::Error)]

@@ -1,8 +1,10 @@
-//! Requests to other servers: bounded in time and in bytes, without redirects.
+//! Requests to servers that the operator has named: bounded in time and in bytes, without redirects.
+//!
+//! Not for: servers that users or DID documents name (`service::outbound`, which starts from [`builder`]).
 
 use std::{sync::OnceLock, time::Duration};
 
-use reqwest::{Client, RequestBuilder, StatusCode, redirect::Policy};
+use reqwest::{Client, ClientBuilder, RequestBuilder, StatusCode, redirect::Policy};
 
 /// To open a connection, in seconds.
 const CONNECT_SECS_MAX: u64 = 3;
@@ -13,9 +15,11 @@ const ANSWER_BYTES_MAX: usize = 512 * 1024;
 
 /// An answer, whatever its status.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) body: Vec<u8>,
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its body, whole.
+    pub body: Vec<u8>,
 }
 
 /// Why there is no answer.
@@ -33,7 +37,7 @@ pub enum HttpError {
 }
 
 /// A client for one server. Made on first use: certificates take memory that an idle server does not need.
-pub(super) struct Http {
+pub(in crate::service) struct Http {
     client: OnceLock<Client>,
     /// Without TLS no certificates are loaded.
     plain: bool,
@@ -41,12 +45,12 @@ pub(super) struct Http {
 
 impl Http {
     /// For requests to `base_url`.
-    pub(super) fn new(base_url: &str) -> Http {
+    pub(in crate::service) fn new(base_url: &str) -> Http {
         Http { client: OnceLock::new(), plain: base_url.starts_with("http://") }
     }
 
     /// The client. Two callers at once may each make one; the first stays.
-    pub(super) fn client(&self) -> Result<&Client, HttpError> {
+    pub(in crate::service) fn client(&self) -> Result<&Client, HttpError> {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
@@ -55,17 +59,21 @@ impl Http {
     }
 }
 
-fn build(plain: bool) -> Result<Client, HttpError> {
+/// What every client of this server has in common: no redirects, no proxy of the environment's, a limit for connecting.
+pub(in crate::service) fn builder() -> ClientBuilder {
     // Fails when there is a default already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut builder = Client::builder()
+    Client::builder()
         .connect_timeout(Duration::from_secs(CONNECT_SECS_MAX))
-        .timeout(Duration::from_secs(EXCHANGE_SECS_MAX))
         .redirect(Policy::none())
         // Only `config` reads the environment.
         .no_proxy()
         .pool_max_idle_per_host(2)
-        .user_agent(concat!("rookery/", env!("CARGO_PKG_VERSION")));
+        .user_agent(concat!("rookery/", env!("CARGO_PKG_VERSION")))
+}
+
+fn build(plain: bool) -> Result<Client, HttpError> {
+    let mut builder = builder().timeout(Duration::from_secs(EXCHANGE_SECS_MAX));
     if plain {
         builder = builder.tls_certs_only(std::iter::empty());
     }
@@ -73,7 +81,7 @@ fn build(plain: bool) -> Result<Client, HttpError> {
 }
 
 /// Sends a request and reads its answer.
-pub(super) async fn send(request: RequestBuilder) -> Result<Answer, HttpError> {
+pub(in crate::service) async fn send(request: RequestBuilder) -> Result<Answer, HttpError> {
     let failed = |error: reqwest::Error| HttpError::Exchange(error.without_url().to_string());
     let mut response = request.send().await.map_err(failed)?;
     let mut body = Vec::new();
