@@ -13,7 +13,7 @@ use crate::{
         auth::{admin::AdminPassword, jws::Hs256, password::Passwords, session::Sessions, token::Tokens},
         blob::Blobs,
         firehose::{Firehose, FirehoseOptions},
-        identity::{DidResolver, PlcClient},
+        identity::{DidResolver, Identities, IdentityParts, PlcClient},
         keys::{KeyError, Keys},
         repo::Repos,
     },
@@ -48,6 +48,8 @@ pub struct App {
     pub tokens: Tokens,
     /// DID documents.
     pub did_resolver: DidResolver,
+    /// The identities behind the accounts.
+    pub identities: Identities,
     /// The operator's password.
     pub admin: AdminPassword,
     /// The time of day.
@@ -102,13 +104,23 @@ impl App {
         let passwords = Passwords::new(entropy.clone());
         let sessions = Sessions::new(store.clone(), tokens.clone(), passwords.clone(), entropy.clone());
         let plc = PlcClient::new(&settings.plc_url);
+        let did_resolver = DidResolver::new(settings.clone(), plc.clone(), store.clone(), clock.clone());
+        let identities = Identities::new(IdentityParts {
+            settings: settings.clone(),
+            store: store.clone(),
+            keys: keys.clone(),
+            plc: plc.clone(),
+            dids: did_resolver.clone(),
+            clock: clock.clone(),
+        });
         let accounts = Accounts::new(AccountParts {
             settings: settings.clone(),
             store: store.clone(),
             keys: keys.clone(),
             passwords,
             sessions: sessions.clone(),
-            plc: plc.clone(),
+            plc,
+            identities: identities.clone(),
             clock: clock.clone(),
             entropy: entropy.clone(),
         });
@@ -117,7 +129,8 @@ impl App {
             blobs: Blobs::new(store.clone(), clock.clone(), settings.blob_upload_limit_bytes),
             firehose: Firehose::new(store.clone(), clock.clone(), firehose),
             repos: Repos::new(store.clone(), keys.clone(), clock.clone(), entropy.clone()),
-            did_resolver: DidResolver::new(plc, store.clone(), clock.clone()),
+            did_resolver,
+            identities,
             admin: AdminPassword::new(&admin_password, &entropy),
             settings,
             store,
