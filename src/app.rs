@@ -16,7 +16,7 @@ use crate::{
         },
         blob::Blobs,
         firehose::{Firehose, FirehoseOptions},
-        identity::{DidResolver, PlcClient},
+        identity::{DidResolver, Identities, IdentityParts, PlcClient},
         keys::{KeyError, Keys},
         outbound::{Outbound, Reach},
         repo::Repos,
@@ -56,6 +56,8 @@ pub struct App {
     pub outbound: Outbound,
     /// DID documents.
     pub did_resolver: DidResolver,
+    /// The identities behind the accounts.
+    pub identities: Identities,
     /// The operator's password.
     pub admin: AdminPassword,
     /// The time of day.
@@ -110,13 +112,23 @@ impl App {
         let passwords = Passwords::new(entropy.clone());
         let sessions = Sessions::new(store.clone(), tokens.clone(), passwords.clone(), entropy.clone());
         let plc = PlcClient::new(&settings.plc_url);
+        let did_resolver = DidResolver::new(settings.clone(), plc.clone(), store.clone(), clock.clone());
+        let identities = Identities::new(IdentityParts {
+            settings: settings.clone(),
+            store: store.clone(),
+            keys: keys.clone(),
+            plc: plc.clone(),
+            dids: did_resolver.clone(),
+            clock: clock.clone(),
+        });
         let accounts = Accounts::new(AccountParts {
             settings: settings.clone(),
             store: store.clone(),
             keys: keys.clone(),
             passwords,
             sessions: sessions.clone(),
-            plc: plc.clone(),
+            plc,
+            identities: identities.clone(),
             clock: clock.clone(),
             entropy: entropy.clone(),
         });
@@ -137,6 +149,7 @@ impl App {
             service_tokens,
             outbound: Outbound::new(reach),
             did_resolver,
+            identities,
             admin: AdminPassword::new(&admin_password, &entropy),
             settings,
             store,

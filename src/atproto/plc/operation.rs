@@ -61,6 +61,39 @@ impl PlcData {
     }
 }
 
+impl PlcData {
+    /// Reads the state that a directory answers at `/<did>/data` (PL-15); the field `did` is not read.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Field`] when a field is missing or of a wrong kind.
+    pub fn from_json(json: &Json) -> Result<PlcData, Error> {
+        let state = State::deserialize(json).map_err(|problem| Error::field("state", problem.to_string()))?;
+        Ok(PlcData {
+            rotation_keys: state.rotation_keys,
+            verification_methods: state.verification_methods,
+            also_known_as: state.also_known_as,
+            services: state.services,
+        })
+    }
+
+    /// Puts `handle` in the place of the first `at://` alias, or before the others when there is none.
+    ///
+    /// True when that changed anything.
+    pub fn set_handle(&mut self, handle: &Handle) -> bool {
+        let alias = format!("at://{handle}");
+        match self.also_known_as.iter_mut().find(|alias| alias.starts_with("at://")) {
+            Some(found) if *found == alias => return false,
+            Some(found) => *found = alias.clone(),
+            None => self.also_known_as.insert(0, alias.clone()),
+        }
+        // The directory takes no alias twice (PL-13).
+        let mut met = false;
+        self.also_known_as.retain(|other| *other != alias || !std::mem::replace(&mut met, true));
+        true
+    }
+}
+
 fn signing_method(did_key: String) -> (String, String) {
     ("atproto".to_owned(), did_key)
 }
@@ -344,6 +377,15 @@ struct PlcOperation {
     #[serde(deserialize_with = "present")]
     prev: Option<String>,
     sig: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct State {
+    rotation_keys: Vec<String>,
+    verification_methods: BTreeMap<String, String>,
+    also_known_as: Vec<String>,
+    services: BTreeMap<String, Service>,
 }
 
 #[derive(Deserialize)]

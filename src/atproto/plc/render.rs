@@ -127,5 +127,21 @@ mod tests {
             json!({ "type": "AtprotoPersonalDataServer", "endpoint": "https://pds.example" })
         );
         assert_eq!(json.as_object().unwrap().len(), 5);
+        assert_eq!(PlcData::from_json(&json).unwrap(), account());
+        assert!(PlcData::from_json(&json!({ "did": did.as_str() })).is_err());
+    }
+
+    #[test]
+    fn a_new_handle_takes_the_place_of_the_old_one_and_leaves_the_other_aliases() {
+        let (old, new) = (Handle::parse("alice.example").unwrap(), Handle::parse("new.example").unwrap());
+        let mut data = account();
+        assert!(!data.set_handle(&old));
+        data.also_known_as =
+            vec!["https://a.example".into(), "at://alice.example".into(), "at://new.example".into()];
+        assert!(data.set_handle(&new));
+        assert_eq!(data.also_known_as, ["https://a.example", "at://new.example"]);
+        data.also_known_as = vec!["https://a.example".into()];
+        assert!(data.set_handle(&new));
+        assert_eq!(data.also_known_as, ["at://new.example", "https://a.example"]);
     }
 }

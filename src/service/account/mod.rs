@@ -15,7 +15,7 @@ use std::sync::Arc;
 use crate::{
     service::{
         auth::{password::Passwords, session::Sessions},
-        identity::PlcClient,
+        identity::{Identities, PlcClient},
         keys::Keys,
         settings::Settings,
     },
@@ -44,6 +44,8 @@ pub struct AccountParts {
     pub sessions: Sessions,
     /// Where their DIDs are registered.
     pub plc: PlcClient,
+    /// What their DIDs and handles lead to.
+    pub identities: Identities,
     /// The time of day.
     pub clock: Clock,
     /// Randomness.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use atproto::{
-    plc::{LogEntry, Operation},
+    plc::{LogEntry, Operation, PlcData},
     syntax::Did,
 };
 use serde_json::Value as Json;
@@ -68,6 +68,22 @@ impl PlcClient {
     /// The state of the DID; `None` when it is unknown or tombstoned.
     pub async fn data(&self, did: &Did) -> Result<Option<Json>, PlcError> {
         self.get(&format!("{did}/data")).await
+    }
+
+    /// As [`PlcClient::data`], read.
+    pub async fn state(&self, did: &Did) -> Result<Option<PlcData>, PlcError> {
+        let Some(json) = self.data(did).await? else { return Ok(None) };
+        PlcData::from_json(&json)
+            .map(Some)
+            .map_err(|error| PlcError::Unavailable(format!("its state of {did} cannot be read: {error}")))
+    }
+
+    /// The latest operation; `None` when the DID is unknown. It may be a tombstone.
+    pub async fn last_operation(&self, did: &Did) -> Result<Option<Operation>, PlcError> {
+        let Some(json) = self.get(&format!("{did}/log/last")).await? else { return Ok(None) };
+        Operation::from_json(&json)
+            .map(Some)
+            .map_err(|error| PlcError::Unavailable(format!("its last operation cannot be read: {error}")))
     }
 
     /// Every operation of the DID, oldest first; empty when it is unknown.

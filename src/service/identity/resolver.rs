@@ -7,8 +7,12 @@ use std::sync::Arc;
 use atproto::{identity::DidDocument, syntax::Did};
 use tokio::sync::Semaphore;
 
-use super::plc_client::{PlcClient, PlcError};
+use super::{
+    hosted,
+    plc_client::{PlcClient, PlcError},
+};
 use crate::{
+    service::settings::Settings,
     store::{Store, StoreError, did_cache},
     time::{Clock, Micros, SECOND},
 };
@@ -51,6 +55,7 @@ pub enum ResolveError {
 /// Resolves DIDs. Cheap to clone.
 #[derive(Clone)]
 pub struct DidResolver {
+    settings: Arc<Settings>,
     plc: PlcClient,
     store: Store,
     clock: Clock,
@@ -59,12 +64,15 @@ pub struct DidResolver {
 
 impl DidResolver {
     /// Resolves did:plc at `plc`; documents are cached in `store`.
-    pub fn new(plc: PlcClient, store: Store, clock: Clock) -> DidResolver {
-        DidResolver { plc, store, clock, refreshes: Arc::new(Semaphore::new(REFRESHES_MAX)) }
+    pub fn new(settings: Arc<Settings>, plc: PlcClient, store: Store, clock: Clock) -> DidResolver {
+        DidResolver { settings, plc, store, clock, refreshes: Arc::new(Semaphore::new(REFRESHES_MAX)) }
     }
 
     /// The document of `did`. A cache that fails is as good as an empty one.
     pub async fn resolve(&self, did: &Did, freshness: Freshness) -> Result<DidDocument, ResolveError> {
+        if hosted::host_of(&self.settings, did).is_some() {
+            return self.hosted(did).await;
+        }
         if freshness == Freshness::Cached
             && let Some((document, updated_at)) = self.cached(did).await
         {
@@ -78,6 +86,15 @@ impl DidResolver {
             }
         }
         self.fetch(did).await
+    }
+
+    /// A DID that lives here is always at hand, and never in the cache.
+    async fn hosted(&self, did: &Did) -> Result<DidDocument, ResolveError> {
+        match hosted::find(&self.settings, &self.store, did).await {
+            Ok(Some((_, document))) => Ok(document),
+            Ok(None) => Err(ResolveError::NotFound(did.clone())),
+            Err(error) => Err(ResolveError::Failed { did: did.clone(), problem: error.to_string() }),
+        }
     }
 
     async fn cached(&self, did: &Did) -> Option<(DidDocument, Micros)> {
@@ -161,7 +178,8 @@ mod tests {
         let clock = Clock::from_fn(move || told.load(Ordering::Relaxed));
         let store = Store::open(StoreOptions::at(dir.path()), clock.clone()).await.unwrap();
         let directory = MockServer::start().await;
-        let resolver = DidResolver::new(PlcClient::new(&directory.uri()), store, clock);
+        let settings = Settings::sandbox("http://localhost", "did:web:localhost".parse().unwrap(), "");
+        let resolver = DidResolver::new(Arc::new(settings), PlcClient::new(&directory.uri()), store, clock);
         Setting { directory, resolver, now, _dir: dir }
     }
 
