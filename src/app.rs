@@ -15,6 +15,7 @@ use crate::{
         firehose::{Firehose, FirehoseOptions},
         identity::{DidResolver, PlcClient},
         keys::{KeyError, Keys},
+        rate_limit::RateLimits,
         repo::Repos,
     },
     store::{Store, StoreError, StoreOptions},
@@ -50,6 +51,8 @@ pub struct App {
     pub did_resolver: DidResolver,
     /// The operator's password.
     pub admin: AdminPassword,
+    /// What clients and accounts have asked for of late.
+    pub rate_limits: RateLimits,
     /// The time of day.
     pub clock: Clock,
     /// Randomness.
@@ -119,6 +122,7 @@ impl App {
             repos: Repos::new(store.clone(), keys.clone(), clock.clone(), entropy.clone()),
             did_resolver: DidResolver::new(plc, store.clone(), clock.clone()),
             admin: AdminPassword::new(&admin_password, &entropy),
+            rate_limits: RateLimits::new(clock.clone()),
             settings,
             store,
             keys,

@@ -3,8 +3,10 @@
 pub mod account;
 pub mod auth;
 pub mod blob;
+pub mod client_address;
 pub mod firehose;
 pub mod identity;
 pub mod keys;
+pub mod rate_limit;
 pub mod repo;
 pub mod settings;
