@@ -19,6 +19,7 @@ use crate::{
         identity::{DidResolver, Identities, IdentityParts, PlcClient},
         keys::{KeyError, Keys},
         outbound::{Outbound, Reach},
+        rate_limit::RateLimits,
         repo::Repos,
     },
     store::{Store, StoreError, StoreOptions},
@@ -60,6 +61,8 @@ pub struct App {
     pub identities: Identities,
     /// The operator's password.
     pub admin: AdminPassword,
+    /// What clients and accounts have asked for of late.
+    pub rate_limits: RateLimits,
     /// The time of day.
     pub clock: Clock,
     /// Randomness.
@@ -126,7 +129,6 @@ impl App {
             store: store.clone(),
             keys: keys.clone(),
             passwords,
-            sessions: sessions.clone(),
             plc,
             identities: identities.clone(),
             clock: clock.clone(),
@@ -151,6 +153,7 @@ impl App {
             did_resolver,
             identities,
             admin: AdminPassword::new(&admin_password, &entropy),
+            rate_limits: RateLimits::new(clock.clone()),
             settings,
             store,
             keys,

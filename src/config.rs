@@ -7,6 +7,7 @@
 //! Not for: what the program does with a setting.
 
 pub mod keys;
+mod rate_limits;
 mod raw;
 mod secret_file;
 mod services;
@@ -21,10 +22,12 @@ use atproto::{
     crypto::PublicKey,
     syntax::{Did, Handle},
 };
+use ipnet::IpNet;
 use zeroize::Zeroizing;
 
 use self::raw::RawSettings;
 pub use self::{
+    rate_limits::RateLimitsConfig,
     raw::Origin,
     secret_file::{MASTER_KEY_BYTES, MasterKey, load_or_create_master_key},
     services::{ServiceAt, ServicesConfig},
@@ -108,6 +111,8 @@ pub struct Config {
     pub firehose: FirehoseConfig,
     /// `[services]`
     pub services: ServicesConfig,
+    /// `[rate_limits]`
+    pub rate_limits: RateLimitsConfig,
     /// `[service]`
     pub service: ServiceConfig,
     /// `[secrets]`
@@ -131,6 +136,8 @@ pub struct ServerConfig {
     pub admin_password: Option<Zeroizing<String>>,
     /// The DID of the server itself.
     pub service_did: Did,
+    /// Networks of the reverse proxies that are believed when they name the client.
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 impl std::fmt::Debug for ServerConfig {
@@ -142,6 +149,7 @@ impl std::fmt::Debug for ServerConfig {
             .field("public_url", &self.public_url)
             .field("data_dir", &self.data_dir)
             .field("service_did", &self.service_did)
+            .field("trusted_proxies", &self.trusted_proxies)
             .finish_non_exhaustive()
     }
 }
@@ -267,6 +275,7 @@ impl Config {
             repo: RepoConfig { import_limit_bytes: raw.integer("repo.import_limit_bytes") },
             firehose: FirehoseConfig { retention_hours: raw.integer("firehose.retention_hours") },
             services: services::read(raw)?,
+            rate_limits: rate_limits::read(raw)?,
             service: ServiceConfig {
                 name: text_or(raw, "service.name", || format!("{} PDS", server.hostname)),
                 contact_email: contact_email(raw)?,
@@ -332,6 +341,7 @@ fn server(raw: &RawSettings) -> Result<ServerConfig, ConfigError> {
         data_dir: PathBuf::from(required(raw, "server.data_dir")?),
         admin_password,
         service_did,
+        trusted_proxies: rate_limits::networks(raw, "server.trusted_proxies")?,
     })
 }
 

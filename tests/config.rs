@@ -266,3 +266,31 @@ fn the_admin_password_can_stand_in_a_file() {
         Some("open sesame")
     );
 }
+
+#[test]
+fn networks_are_read_as_addresses_and_in_cidr_notation() {
+    let text = "[server]\nhostname = \"a.example\"\ntrusted_proxies = [\"198.51.100.7\", \"2001:db8::9/32\"]";
+    let config = from_file(text).unwrap();
+    let networks: Vec<String> = config.server.trusted_proxies.iter().map(ToString::to_string).collect();
+    assert_eq!(networks, ["198.51.100.7/32", "2001:db8::/32"]);
+    assert!(config.rate_limits.enabled);
+
+    for (section, list) in [("server", "trusted_proxies"), ("rate_limits", "bypass_ips")] {
+        let text = format!("[{section}]\n{list} = [\"10.0.0.0/33\"]\n[server]\nhostname = \"a.example\"");
+        let text = text.replace("\n[server]", if section == "server" { "" } else { "\n[server]" });
+        let refusal = refusal(&text);
+        assert!(refusal.contains("10.0.0.0/33") && refusal.contains(list), "{refusal}");
+    }
+}
+
+#[test]
+fn a_bypass_key_is_long_and_does_not_show() {
+    let with = |key: &str| {
+        from_file(&format!("[server]\nhostname = \"a.example\"\n[rate_limits]\nbypass_key = \"{key}\""))
+    };
+    let config = with("sixteen letters!").unwrap();
+    assert!(!format!("{config:?}").contains("sixteen"));
+    let refusal = with("too short").unwrap_err().to_string();
+    assert!(refusal.contains("rate_limits.bypass_key") && refusal.contains("16"), "{refusal}");
+    assert!(!refusal.contains("too short"));
+}

@@ -60,6 +60,9 @@ pub struct DevArgs {
     /// Relay that is told when there is something new; again for more; default: none
     #[arg(long, value_name = "URL")]
     relay: Vec<String>,
+    /// Count requests and refuse what is beyond the rate limits, as `rookery serve` does
+    #[arg(long)]
+    rate_limits: bool,
     /// What to log: error, warn, info, debug, trace, or a filter such as "info,rookery::store=debug"
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     log: String,
@@ -125,6 +128,7 @@ fn sandbox(args: &DevArgs, data_dir: &Path, address: SocketAddr, plc_url: String
         ("--plc-url", "identity.plc_url", plc_url),
         ("--handle-domain", "identity.handle_domains", args.handle_domain.clone()),
         ("--admin-password", "server.admin_password", args.admin_password.clone()),
+        ("--rate-limits", "rate_limits.enabled", args.rate_limits.to_string()),
         ("--log", "log.level", args.log.clone()),
         ("--relay", "services.relays", args.relay.join(",")),
     ]);

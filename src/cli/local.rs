@@ -17,7 +17,10 @@ use crate::{
     app::{App, AppConfig, Settings},
     cli::dev,
     config::{Config, ServiceAt, load_or_create_master_key},
-    service::settings::Service,
+    service::{
+        rate_limit::BypassKey,
+        settings::{RateLimitSettings, Service},
+    },
     store::{
         StoreOptions,
         account::{self, Account},
@@ -147,6 +150,12 @@ fn settings(config: &Config, mode: Mode) -> Settings {
         relays: config.services.relays.clone(),
         firehose_window: std::time::Duration::from_secs(config.firehose.retention_hours * 60 * 60),
         connections_max: CONNECTIONS_MAX,
+        rate_limits: RateLimitSettings {
+            enabled: config.rate_limits.enabled,
+            bypass_key: config.rate_limits.bypass_key.as_ref().map(|key| BypassKey::new(key)),
+            bypass_ips: config.rate_limits.bypass_ips.clone(),
+        },
+        trusted_proxies: config.server.trusted_proxies.clone(),
         dev: mode == Mode::Sandbox,
     }
 }

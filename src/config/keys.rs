@@ -51,6 +51,9 @@ pub const OTHER_VARIABLES: &[&str] = &["ROOKERY_VECTORS", "ROOKERY_TARGET_DIR", 
 
 const GIB: i64 = 1 << 30;
 
+/// Networks that packets from outside do not come from: this machine, its link and private address space.
+const PRIVATE_NETWORKS: &str = r#"["127.0.0.0/8", "::1", "169.254.0.0/16", "fe80::/10", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"]"#;
+
 const fn key(section: &'static str, name: &'static str, kind: Kind, default: Option<&'static str>) -> Key {
     Key { section, name, kind, default }
 }
@@ -64,6 +67,7 @@ pub const KEYS: &[Key] = &[
     key("server", "admin_password", Kind::Text, None),
     key("server", "admin_password_file", Kind::Text, None),
     key("server", "service_did", Kind::Text, None),
+    key("server", "trusted_proxies", Kind::List, Some(PRIVATE_NETWORKS)),
     key("identity", "plc_url", Kind::Text, Some("\"https://plc.directory\"")),
     key("identity", "handle_domains", Kind::List, None),
     key("identity", "recovery_did_key", Kind::Text, None),
@@ -79,6 +83,9 @@ pub const KEYS: &[Key] = &[
     key("services", "report_url", Kind::Text, Some("\"https://mod.bsky.app\"")),
     key("services", "report_did", Kind::Text, Some("\"did:plc:ar7c4by46qjdydhdevvrndac\"")),
     key("services", "relays", Kind::List, Some("[\"https://bsky.network\"]")),
+    key("rate_limits", "enabled", Kind::Flag, Some("true")),
+    key("rate_limits", "bypass_key", Kind::Text, None),
+    key("rate_limits", "bypass_ips", Kind::List, Some("[]")),
     key("service", "name", Kind::Text, None),
     key("service", "contact_email", Kind::Text, None),
     key("service", "privacy_policy_url", Kind::Text, None),

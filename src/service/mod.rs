@@ -3,10 +3,12 @@
 pub mod account;
 pub mod auth;
 pub mod blob;
+pub mod client_address;
 pub mod firehose;
 pub mod http;
 pub mod identity;
 pub mod keys;
 pub mod outbound;
+pub mod rate_limit;
 pub mod repo;
 pub mod settings;

@@ -3,6 +3,27 @@
 use std::time::Duration;
 
 use atproto::syntax::Did;
+use ipnet::IpNet;
+
+use super::rate_limit::BypassKey;
+
+/// Whether requests are counted, and whose are not.
+#[derive(Clone, Debug)]
+pub struct RateLimitSettings {
+    /// Requests are counted, and refused beyond the limits.
+    pub enabled: bool,
+    /// Requests that carry this key are not counted.
+    pub bypass_key: Option<BypassKey>,
+    /// Requests from these networks are not counted.
+    pub bypass_ips: Vec<IpNet>,
+}
+
+impl RateLimitSettings {
+    /// Nothing is counted.
+    pub fn off() -> RateLimitSettings {
+        RateLimitSettings { enabled: false, bypass_key: None, bypass_ips: Vec::new() }
+    }
+}
 
 /// Settings of a running server. Every one has been checked by `config`.
 #[derive(Clone, Debug)]
@@ -45,6 +66,10 @@ pub struct Settings {
     pub firehose_window: Duration,
     /// Open connections at a time, subscribers among them.
     pub connections_max: usize,
+    /// What clients and accounts may ask for in a while.
+    pub rate_limits: RateLimitSettings,
+    /// Networks of the proxies that are believed when they say whom they speak for.
+    pub trusted_proxies: Vec<IpNet>,
     /// A sandbox: `.test` handles, plain HTTP, no rate limits.
     pub dev: bool,
 }
@@ -83,6 +108,8 @@ impl Settings {
             relays: Vec::new(),
             firehose_window: Duration::from_secs(24 * 60 * 60),
             connections_max: 4096,
+            rate_limits: RateLimitSettings::off(),
+            trusted_proxies: Vec::new(),
             dev: true,
         }
     }

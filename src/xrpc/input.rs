@@ -82,13 +82,13 @@ impl<S: Send + Sync> FromRequest<S> for NoInput {
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, XrpcError> {
         let (parts, body) = request.into_parts();
-        require_no_body(&parts.headers, body).await.map(|()| NoInput)
+        require_no_body(content_length(&parts.headers), body).await.map(|()| NoInput)
     }
 }
 
-/// Refuses a body that has bytes.
-pub(super) async fn require_no_body(headers: &HeaderMap, body: Body) -> Result<(), XrpcError> {
-    let has_bytes = match content_length(headers) {
+/// Refuses a body that has bytes; `length` is what it was announced with.
+pub(super) async fn require_no_body(length: Option<u64>, body: Body) -> Result<(), XrpcError> {
+    let has_bytes = match length {
         Some(bytes) => bytes > 0,
         None if HttpBody::is_end_stream(&body) => false,
         None => collect(body, NO_INPUT_BYTES_MAX).await.map_or(true, |bytes| !bytes.is_empty()),
@@ -135,7 +135,7 @@ fn require_content_type(headers: &HeaderMap) -> Result<String, XrpcError> {
     }
 }
 
-fn content_length(headers: &HeaderMap) -> Option<u64> {
+pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 

@@ -1,14 +1,17 @@
 //! XRPC over HTTP: parse, authorise, call one service, answer. One file per lexicon method; path = NSID.
 //!
-//! A method's arguments are its checks, in their order: [`Params`], a caller of [`caller`], a body of [`input`]. A
-//! group lists its methods in its `routes` with [`query`] and [`procedure`].
+//! A method's arguments are its checks, in their order: [`Params`], a caller of [`caller`], a body of [`input`]. Rate
+//! limits come after them and before the method (`method`, [`rate_limit`]). A group lists its methods in its `routes`
+//! with [`query`] and [`procedure`].
 
 pub mod caller;
 pub mod com_atproto;
 pub mod error;
 pub mod input;
 mod linger;
+mod method;
 pub mod params;
+pub mod rate_limit;
 mod trace;
 
 use std::time::Duration;
@@ -16,21 +19,20 @@ use std::time::Duration;
 use atproto::syntax::Nsid;
 use axum::{
     Router,
-    body::Body,
     extract::Request,
-    handler::Handler,
-    http::{HeaderName, Method, header},
-    middleware::{Next, from_fn},
-    response::{IntoResponse, Response},
-    routing::{MethodRouter, get, post},
+    http::{HeaderName, Method as Verb, header},
+    middleware::{from_fn, from_fn_with_state},
+    routing::{MethodRouter, any, get, post},
 };
 use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 
+use self::method::{Bodies, Method, handler};
 pub use self::{
     caller::{AdminOnly, Caller, Moderator, OptionalCaller, OptionalServiceCaller, ServiceCaller},
     error::XrpcError,
     input::{Input, NoInput, Upload, WRITE_INPUT_BYTES_MAX},
     params::{Limit, Params},
+    rate_limit::Charges,
 };
 use crate::app::App;
 
@@ -41,41 +43,34 @@ const PREFLIGHT_TTL_SECS: u64 = 86_400;
 pub fn router(app: App) -> Router {
     Router::new()
         .merge(com_atproto::routes())
-        .fallback(unknown_method)
+        .fallback_service(any(unknown_method).layer(from_fn(rate_limit::charge_unknown)))
         .layer(from_fn(linger::linger))
+        .layer(from_fn_with_state(app.clone(), rate_limit::account))
         .layer(from_fn(trace::trace))
         .layer(cors())
         .with_state(app)
 }
 
 /// A query: GET and HEAD, no body (XR-1).
-pub fn query<H, T>(handler: H) -> MethodRouter<App>
+pub fn query<M, T>(method: M) -> MethodRouter<App>
 where
-    H: Handler<T, App>,
+    M: Method<T>,
     T: 'static,
 {
-    get(handler).layer(from_fn(refuse_body)).fallback(|method: Method| wrong_verb(method, "GET"))
+    get(handler(method, Bodies::Refused)).fallback(|verb: Verb| wrong_verb(verb, "GET"))
 }
 
 /// A procedure: POST (XR-1).
-pub fn procedure<H, T>(handler: H) -> MethodRouter<App>
+pub fn procedure<M, T>(method: M) -> MethodRouter<App>
 where
-    H: Handler<T, App>,
+    M: Method<T>,
     T: 'static,
 {
-    post(handler).fallback(|method: Method| wrong_verb(method, "POST"))
+    post(handler(method, Bodies::Taken)).fallback(|verb: Verb| wrong_verb(verb, "POST"))
 }
 
-async fn wrong_verb(method: Method, expected: &'static str) -> XrpcError {
-    XrpcError::invalid_request(format_args!("Incorrect HTTP method ({method}) expected {expected}"))
-}
-
-async fn refuse_body(request: Request, next: Next) -> Response {
-    let (parts, body) = request.into_parts();
-    match input::require_no_body(&parts.headers, body).await {
-        Ok(()) => next.run(Request::from_parts(parts, Body::empty())).await,
-        Err(error) => error.into_response(),
-    }
+async fn wrong_verb(verb: Verb, expected: &'static str) -> XrpcError {
+    XrpcError::invalid_request(format_args!("Incorrect HTTP method ({verb}) expected {expected}"))
 }
 
 /// A path that no method has: 501 when it names one (XR-2), 400 when it does not.
@@ -92,7 +87,7 @@ async fn unknown_method(request: Request) -> XrpcError {
 fn cors() -> CorsLayer {
     CorsLayer::new()
         .allow_origin(Any)
-        .allow_methods([Method::GET, Method::HEAD, Method::PUT, Method::PATCH, Method::POST, Method::DELETE])
+        .allow_methods([Verb::GET, Verb::HEAD, Verb::PUT, Verb::PATCH, Verb::POST, Verb::DELETE])
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers([
             HeaderName::from_static("dpop-nonce"),

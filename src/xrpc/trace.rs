@@ -40,6 +40,11 @@ impl RequestNotes {
         let _ = self.0.did.set(did.clone());
     }
 
+    /// Who called, when that is known.
+    pub(in crate::xrpc) fn did(&self) -> Option<&Did> {
+        self.0.did.get()
+    }
+
     /// The answer depends on `Authorization`.
     pub(in crate::xrpc) fn set_private(&self) {
         self.0.private.store(true, Ordering::Relaxed);

@@ -4,6 +4,7 @@
 
 mod com_atproto;
 mod frame;
+mod rate_limit;
 #[path = "../support/mod.rs"]
 mod support;
 mod web;

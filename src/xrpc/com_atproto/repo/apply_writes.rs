@@ -10,17 +10,23 @@ use serde::{Deserialize, Serialize};
 use super::{CidText, CommitMetaOutput, record_uri, validation_word};
 use crate::{
     app::App,
-    service::repo::write::{Swap, Validation, Write, WriteRequest, Written},
+    service::{
+        rate_limit::{RECORD_CREATE_POINTS, RECORD_DELETE_POINTS, RECORD_UPDATE_POINTS},
+        repo::write::{Swap, Validation, Write, WriteRequest, Written},
+    },
     store::account::Account,
-    xrpc::{Caller, Input, WRITE_INPUT_BYTES_MAX, XrpcError},
+    xrpc::{Caller, Charges, Input, WRITE_INPUT_BYTES_MAX, XrpcError},
 };
 
 /// Creating over a record, and updating or deleting none, are errors that undo the whole request.
 pub(super) async fn apply_writes(
     State(app): State<App>,
     caller: Caller,
+    charges: Charges,
     Input(input): Input<ApplyWritesInput, WRITE_INPUT_BYTES_MAX>,
 ) -> Result<Json<ApplyWritesOutput>, XrpcError> {
+    let points = input.writes.iter().map(|write| write.kind().points()).sum();
+    charges.charge_writes(&caller.account.did, points)?;
     caller.require_own_repo(&app, &input.repo).await?;
     let kinds: Vec<Kind> = input.writes.iter().map(WriteInput::kind).collect();
     let request = WriteRequest {
@@ -65,6 +71,17 @@ enum Kind {
     Create,
     Update,
     Delete,
+}
+
+impl Kind {
+    /// What it costs the account.
+    fn points(self) -> u32 {
+        match self {
+            Kind::Create => RECORD_CREATE_POINTS,
+            Kind::Update => RECORD_UPDATE_POINTS,
+            Kind::Delete => RECORD_DELETE_POINTS,
+        }
+    }
 }
 
 impl WriteInput {

@@ -10,17 +10,22 @@ use serde::{Deserialize, Serialize};
 use super::{CidText, CommitMetaOutput, record_uri, validation_word};
 use crate::{
     app::App,
-    service::repo::write::{Applied, Validation, Write, WriteRequest},
+    service::{
+        rate_limit::RECORD_CREATE_POINTS,
+        repo::write::{Applied, Validation, Write, WriteRequest},
+    },
     store::account::Account,
-    xrpc::{Caller, Input, WRITE_INPUT_BYTES_MAX, XrpcError},
+    xrpc::{Caller, Charges, Input, WRITE_INPUT_BYTES_MAX, XrpcError},
 };
 
 /// A like, repost, follow or block replaces those about the same thing, unless validation is off.
 pub(super) async fn create_record(
     State(app): State<App>,
     caller: Caller,
+    charges: Charges,
     Input(input): Input<CreateRecordInput, WRITE_INPUT_BYTES_MAX>,
 ) -> Result<Json<WriteRecordOutput>, XrpcError> {
+    charges.charge_writes(&caller.account.did, RECORD_CREATE_POINTS)?;
     caller.require_own_repo(&app, &input.repo).await?;
     let validation = Validation::from_flag(input.validate);
     let request = WriteRequest {

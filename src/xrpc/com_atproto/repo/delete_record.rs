@@ -7,15 +7,20 @@ use serde::{Deserialize, Serialize};
 use super::{CidText, CommitMetaOutput};
 use crate::{
     app::App,
-    service::repo::write::{Swap, Validation, Write, WriteRequest},
-    xrpc::{Caller, Input, XrpcError},
+    service::{
+        rate_limit::RECORD_DELETE_POINTS,
+        repo::write::{Swap, Validation, Write, WriteRequest},
+    },
+    xrpc::{Caller, Charges, Input, XrpcError},
 };
 
 pub(super) async fn delete_record(
     State(app): State<App>,
     caller: Caller,
+    charges: Charges,
     Input(input): Input<DeleteRecordInput>,
 ) -> Result<Json<DeleteRecordOutput>, XrpcError> {
+    charges.charge_writes(&caller.account.did, RECORD_DELETE_POINTS)?;
     caller.require_own_repo(&app, &input.repo).await?;
     let request = WriteRequest {
         writes: vec![Write::Delete {

@@ -12,15 +12,20 @@ use serde::{Deserialize, Deserializer};
 use super::{CidText, create_record::WriteRecordOutput};
 use crate::{
     app::App,
-    service::repo::write::{Swap, Validation, Write, WriteRequest},
-    xrpc::{Caller, Input, WRITE_INPUT_BYTES_MAX, XrpcError},
+    service::{
+        rate_limit::RECORD_UPDATE_POINTS,
+        repo::write::{Swap, Validation, Write, WriteRequest},
+    },
+    xrpc::{Caller, Charges, Input, WRITE_INPUT_BYTES_MAX, XrpcError},
 };
 
 pub(super) async fn put_record(
     State(app): State<App>,
     caller: Caller,
+    charges: Charges,
     Input(input): Input<PutRecordInput, WRITE_INPUT_BYTES_MAX>,
 ) -> Result<Json<WriteRecordOutput>, XrpcError> {
+    charges.charge_writes(&caller.account.did, RECORD_UPDATE_POINTS)?;
     caller.require_own_repo(&app, &input.repo).await?;
     let request = WriteRequest {
         writes: vec![Write::Put {

@@ -11,7 +11,7 @@ use axum::{
     },
     http::{Method, StatusCode, header},
     response::{IntoResponse, Response},
-    routing::{MethodRouter, get},
+    routing::MethodRouter,
 };
 use bytes::Bytes;
 use futures::SinkExt;
@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     app::App,
     service::firehose::{SubscribeError, Subscriber},
-    xrpc::{Params, XrpcError},
+    xrpc::{Params, XrpcError, query},
 };
 
 /// How long a client may take for one frame before it is `ConsumerTooSlow` (EV-10).
@@ -44,7 +44,7 @@ const CLIENT_MESSAGE_BYTES_MAX: usize = 4 * 1024;
 
 /// GET with upgrade only: 405 for other verbs, 426 without upgrade (EV-11).
 pub(super) fn route() -> MethodRouter<App> {
-    get(subscribe_repos).fallback(|method: Method| async move {
+    query(subscribe_repos).fallback(|method: Method| async move {
         let message = format!("{method} is not possible here: connect a websocket with GET");
         XrpcError::new(StatusCode::METHOD_NOT_ALLOWED, "InvalidRequest", message)
     })
