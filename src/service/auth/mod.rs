@@ -4,6 +4,7 @@
 
 pub mod admin;
 pub mod jws;
+pub mod method_sets;
 pub mod password;
 pub mod service_token;
 pub mod session;
@@ -33,6 +34,8 @@ pub enum Scope {
     Takendown,
     /// Only good for a new pair of tokens.
     Refresh,
+    /// Waiting to be let in. Issued by entryways, never here; it may only ask how long the wait is.
+    SignupQueued,
 }
 
 impl Scope {
@@ -44,13 +47,26 @@ impl Scope {
             Scope::AppPass => "com.atproto.appPass",
             Scope::Takendown => "com.atproto.takendown",
             Scope::Refresh => "com.atproto.refresh",
+            Scope::SignupQueued => "com.atproto.signupQueued",
         }
     }
 
-    /// Reads the claim; `None` for a scope that this server does not issue.
+    /// Reads the claim; `None` for a scope that the protocol does not know.
     pub fn parse(text: &str) -> Option<Scope> {
-        [Scope::Access, Scope::AppPassPrivileged, Scope::AppPass, Scope::Takendown, Scope::Refresh]
-            .into_iter()
-            .find(|scope| scope.as_str() == text)
+        Scope::ALL.into_iter().find(|scope| scope.as_str() == text)
     }
+
+    /// True for sessions that may call the methods of [`method_sets::is_privileged`] elsewhere.
+    pub fn is_privileged(self) -> bool {
+        matches!(self, Scope::Access | Scope::AppPassPrivileged)
+    }
+
+    const ALL: [Scope; 6] = [
+        Scope::Access,
+        Scope::AppPassPrivileged,
+        Scope::AppPass,
+        Scope::Takendown,
+        Scope::Refresh,
+        Scope::SignupQueued,
+    ];
 }
