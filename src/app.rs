@@ -129,12 +129,12 @@ impl App {
             store: store.clone(),
             keys: keys.clone(),
             passwords,
+            sessions: sessions.clone(),
             plc,
             identities: identities.clone(),
             clock: clock.clone(),
             entropy: entropy.clone(),
         });
-        let did_resolver = DidResolver::new(plc, store.clone(), clock.clone());
         let service_tokens = ServiceTokens::new(
             settings.service_did.clone(),
             did_resolver.clone(),

@@ -285,7 +285,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        service::identity::PlcClient,
+        service::{identity::PlcClient, settings::Settings},
         store::{Store, StoreOptions},
     };
 
@@ -304,9 +304,11 @@ mod tests {
         let clock = Clock::from_fn(|| NOW_SECS * SECOND);
         let store = Store::open(StoreOptions::at(dir.path()), clock.clone()).await.unwrap();
         let directory = MockServer::start().await;
-        let resolver = DidResolver::new(PlcClient::new(&directory.uri()), store.clone(), clock.clone());
+        let did: Did = "did:web:pds.example.com".parse().unwrap();
+        let settings = Arc::new(Settings::sandbox("https://pds.example.com", did.clone(), &directory.uri()));
+        let plc = PlcClient::new(&directory.uri());
+        let resolver = DidResolver::new(settings, plc, store.clone(), clock.clone());
         let keys = Keys::new(store, &[7; 32].into(), Entropy::system());
-        let did = "did:web:pds.example.com".parse().unwrap();
         let tokens = ServiceTokens::new(did, resolver, keys, clock, Entropy::system());
         Setting { directory, tokens, _dir: dir }
     }
