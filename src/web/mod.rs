@@ -34,12 +34,14 @@ pub fn router(app: App, xrpc: Router) -> Router {
         .route("/.well-known/did.json", get(well_known::did_json))
         .layer(tower_http::cors::CorsLayer::permissive())
         .with_state(app);
-    pages.route_service("/xrpc/", xrpc.clone()).route_service("/xrpc/{*path}", xrpc).layer(
-        CompressionLayer::new().gzip(true).compress_when(SizeAbove::new(COMPRESSED_BYTES_MIN).and(is_text)),
-    )
+    pages
+        .route_service("/xrpc/", xrpc.clone())
+        .route_service("/xrpc/{*path}", xrpc)
+        .layer(CompressionLayer::new().compress_when(SizeAbove::new(COMPRESSED_BYTES_MIN).and(is_text)))
 }
 
-/// JSON, text and CARs shrink. What carries an entity tag goes out byte for byte, with its length.
+/// JSON, text and CARs shrink, by br, gzip or deflate, whichever the client likes best. What carries an entity tag goes
+/// out byte for byte, with its length.
 fn is_text(
     _status: StatusCode,
     _version: axum::http::Version,
