@@ -9,9 +9,15 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
 };
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use serde::de::DeserializeOwned;
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, DeserializeOwned, MapAccess, SeqAccess, Visitor},
+};
 
-use super::XrpcError;
+use super::{
+    XrpcError,
+    unpack::{Unsupported, is_packed, unpack},
+};
 
 /// JSON bodies of ordinary procedures, in bytes (XR-21).
 pub const INPUT_BYTES_MAX: usize = 150 * 1024;
@@ -42,7 +48,14 @@ where
                 "Wrong request encoding (Content-Type): {content_type}"
             )));
         }
-        refuse_encoding(&parts.headers)?;
+        let body = unpack(&parts.headers, body).map_err(|Unsupported(encoding)| {
+            // The name that the reference's JSON parser gives it; see `PayloadTooLargeError`.
+            XrpcError::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "UnsupportedMediaTypeError",
+                format_args!("unsupported content encoding {encoding:?}: gzip, deflate and br can be read"),
+            )
+        })?;
         if content_length(&parts.headers).is_some_and(|bytes| bytes > BYTES_MAX as u64) {
             return Err(XrpcError::payload_too_large());
         }
@@ -55,9 +68,9 @@ where
 pub struct Upload {
     /// `Content-Type` as sent.
     pub content_type: String,
-    /// `Content-Length`, when the client knows it.
+    /// `Content-Length`, when the client knows it and the bytes come as they are meant.
     pub content_length: Option<u64>,
-    /// The bytes to come. Their number is for the method to bound.
+    /// The bytes to come, without their `Content-Encoding`. Their number is for the method to bound.
     pub body: Body,
 }
 
@@ -68,8 +81,15 @@ impl<S: Send + Sync> FromRequest<S> for Upload {
         let (parts, body) = request.into_parts();
         require_body(&parts.headers, &body)?;
         let content_type = require_content_type(&parts.headers)?;
-        refuse_encoding(&parts.headers)?;
-        Ok(Upload { content_type, content_length: content_length(&parts.headers), body })
+        let body = unpack(&parts.headers, body).map_err(|Unsupported(encoding)| {
+            XrpcError::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "UnsupportedMediaType",
+                format_args!("unsupported content encoding {encoding:?}: gzip, deflate and br can be read"),
+            )
+        })?;
+        let content_length = content_length(&parts.headers).filter(|_| !is_packed(&parts.headers));
+        Ok(Upload { content_type, content_length, body })
     }
 }
 
@@ -108,8 +128,7 @@ pub fn mime_essence(content_type: &str) -> String {
 fn require_body(headers: &HeaderMap, body: &Body) -> Result<(), XrpcError> {
     let announced =
         [header::CONTENT_LENGTH, header::TRANSFER_ENCODING].iter().any(|name| headers.contains_key(name));
-    // HTTP/2 needs neither header to carry a body, so the stream itself is asked. Wrapped for unpacking, it knows its
-    // size but not its end.
+    // HTTP/2 needs neither header to carry a body, so the stream itself is asked.
     let is_empty = HttpBody::is_end_stream(body) || HttpBody::size_hint(body).exact() == Some(0);
     if announced || !is_empty { Ok(()) } else { Err(no_body()) }
 }
@@ -139,24 +158,14 @@ pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-fn refuse_encoding(headers: &HeaderMap) -> Result<(), XrpcError> {
-    match headers.get(header::CONTENT_ENCODING) {
-        None => Ok(()),
-        Some(encoding) if encoding.as_bytes().eq_ignore_ascii_case(b"identity") => Ok(()),
-        Some(_) => Err(XrpcError::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "UnsupportedMediaType",
-            "Content-Encoding is not supported here: send the body as it is",
-        )),
-    }
-}
-
 async fn collect(body: Body, bytes_max: usize) -> Result<Bytes, XrpcError> {
     let reading = Limited::new(body, bytes_max).collect();
     match tokio::time::timeout(Duration::from_secs(INPUT_READ_SECS_MAX), reading).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(XrpcError::payload_too_large()),
-        Ok(Err(_)) => Err(XrpcError::invalid_request("the request body ended early")),
+        Ok(Err(error)) => {
+            Err(XrpcError::invalid_request(format_args!("the request body cannot be read: {error}")))
+        }
         Err(_) => Err(XrpcError::new(
             StatusCode::REQUEST_TIMEOUT,
             "RequestTimeout",
@@ -165,7 +174,81 @@ async fn collect(body: Body, bytes_max: usize) -> Result<Bytes, XrpcError> {
     }
 }
 
+/// The value that the JSON text stands for; 400 that names the field when it stands for none.
 fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, XrpcError> {
+    if may_name_prototype(bytes) {
+        deserialize::<NoPrototype>(bytes)?;
+    }
+    deserialize(bytes)
+}
+
+/// Programs in JavaScript trip over this name; the reference takes it nowhere.
+pub(super) const PROTOTYPE: &str = "__proto__";
+
+/// False when the text cannot have [`PROTOTYPE`] as the name of a field, plainly or with an escaped underscore: most
+/// need no closer look.
+fn may_name_prototype(bytes: &[u8]) -> bool {
+    bytes.windows(5).any(|window| window == b"proto") && bytes.windows(2).any(|window| window == b"__")
+        || bytes.windows(4).any(|window| window == b"\\u00")
+}
+
+/// Any JSON that has no field called [`PROTOTYPE`].
+struct NoPrototype;
+
+impl<'de> Deserialize<'de> for NoPrototype {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<NoPrototype, D::Error> {
+        deserializer.deserialize_any(NoPrototype)
+    }
+}
+
+impl<'de> Visitor<'de> for NoPrototype {
+    type Value = NoPrototype;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<NoPrototype, A::Error> {
+        while let Some(name) = map.next_key::<String>()? {
+            if name == PROTOTYPE {
+                return Err(de::Error::custom("a field must not be called __proto__"));
+            }
+            map.next_value::<NoPrototype>()?;
+        }
+        Ok(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<NoPrototype, A::Error> {
+        while items.next_element::<NoPrototype>()?.is_some() {}
+        Ok(self)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<NoPrototype, E> {
+        Ok(self)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<NoPrototype, E> {
+        Ok(self)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<NoPrototype, E> {
+        Ok(self)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<NoPrototype, E> {
+        Ok(self)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<NoPrototype, E> {
+        Ok(self)
+    }
+
+    fn visit_unit<E>(self) -> Result<NoPrototype, E> {
+        Ok(self)
+    }
+}
+
+fn deserialize<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, XrpcError> {
     serde_json::from_slice(bytes).map_err(|error| {
         // Tracking the path costs on every field, so it is done a second time and only for bodies that failed.
         let mut json = serde_json::Deserializer::from_slice(bytes);
@@ -227,7 +310,9 @@ mod tests {
         assert_eq!(refused(&[JSON], "").await.status(), 400);
         assert_eq!(refused(&[], "{}").await.status(), 400);
         assert_eq!(refused(&[("content-type", "text/plain")], "{}").await.status(), 400);
-        assert_eq!(refused(&[JSON, ("content-encoding", "gzip")], "{}").await.status(), 415);
+        let unknown = refused(&[JSON, ("content-encoding", "smoke")], "{}").await;
+        assert_eq!((unknown.status().as_u16(), unknown.name()), (415, "UnsupportedMediaTypeError"));
+        assert_eq!(refused(&[JSON, ("content-encoding", "gzip")], "{}").await.status(), 400);
     }
 
     #[tokio::test]
@@ -259,11 +344,22 @@ mod tests {
             (r#"{"name":"a"} x"#, "Input"),
             (r#"{"name":"#, "Input"),
             ("\u{feff}{}", "Input"),
+            (r#"{"name":"a","__proto__":1}"#, "__proto__"),
+            (r#"{"name":"a","nested":{"count":1,"__proto__":{}}}"#, "Input/nested"),
+            (r#"{"name":"a","other":[{"\u005f_proto\u005F_":1}]}"#, "__proto__"),
+            (r#"{"name":"a","\u005f\u005fproto\u005f\u005f":1}"#, "__proto__"),
             (&format!(r#"{{"name":"a","x":{deep}"#), "Input"),
         ] {
             let error = parse_json::<Example>(body.as_bytes()).expect_err(body);
             assert!(format!("{error:?}").contains(named), "{body}: {error:?}");
             assert_eq!(error.name(), "InvalidRequest");
+        }
+    }
+
+    #[test]
+    fn what_only_looks_like_a_prototype_is_let_through() {
+        for body in [r#"{"name":"__proto__"}"#, r#"{"name":"a","___proto__":null}"#, r#"{"name":"\u00e4"}"#] {
+            assert!(parse_json::<Example>(body.as_bytes()).is_ok(), "{body}");
         }
     }
 

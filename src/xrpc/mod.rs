@@ -13,6 +13,7 @@ mod method;
 pub mod params;
 pub mod rate_limit;
 mod trace;
+mod unpack;
 
 use std::time::Duration;
 

@@ -1,7 +1,8 @@
 //! Query parameters of a method ([`Params`]) and the `limit` that most lists take ([`Limit`]).
 //!
-//! Rules (XR-4): repeated names make arrays, an empty value counts as absent, unknown names are ignored, integers are
-//! decimal, booleans are `true` or `false`. Everything else is 400 `InvalidRequest` that names the parameter.
+//! Rules (XR-4): repeated names make arrays, an empty value counts as absent, unknown names are ignored except for
+//! `__proto__`, integers are decimal, booleans are `true` or `false`. Everything else is 400 `InvalidRequest` that names
+//! the parameter.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +15,7 @@ use serde::{
     },
 };
 
-use super::XrpcError;
+use super::{XrpcError, input::PROTOTYPE};
 
 /// Query parameters. The first thing that a method checks.
 #[derive(Debug)]
@@ -31,6 +32,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
 fn parse<T: DeserializeOwned>(query: &str) -> Result<T, XrpcError> {
     let mut values = BTreeMap::<String, Vec<String>>::new();
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        if name == PROTOTYPE {
+            return Err(XrpcError::invalid_request("a parameter must not be called __proto__"));
+        }
         if !value.is_empty() {
             values.entry(name.into_owned()).or_default().push(value.into_owned());
         }
@@ -209,7 +213,7 @@ mod tests {
     fn parameters_follow_xr_4() {
         for (query, expected) in [
             ("name=a", example()),
-            ("name=a&unknown=1&unknown=2&__proto__=x", example()),
+            ("name=a&unknown=1&unknown=2", example()),
             ("name=a&limit=&cursor=&reverse=", example()),
             ("name=a&limit=100", Example { limit: Limit(100), ..example() }),
             ("name=a&cursor=-1", Example { cursor: Some(-1), ..example() }),
@@ -239,6 +243,8 @@ mod tests {
             ("name=a&reverse=TRUE", "reverse"),
             ("name=a&small=256", "small"),
             ("name=a&small=-1", "small"),
+            ("name=a&__proto__=x", "__proto__"),
+            ("name=a&%5F_proto__=", "__proto__"),
         ] {
             let error = parse::<Example>(query).expect_err(query);
             assert!(format!("{error:?}").contains(named), "{query}: {error:?}");

@@ -367,7 +367,9 @@ impl Answer {
     fn check_schema(&self) {
         let is_json = self.header("content-type").is_some_and(|value| value.starts_with("application/json"));
         let is_known = Catalog::embedded().methods().any(|(nsid, _)| nsid == self.nsid);
-        if self.status == 200 && is_json && is_known {
+        // Answers to HEAD have no body, and packed ones are for their tests to unpack.
+        let is_plain = !self.bytes.is_empty() && self.header("content-encoding").is_none();
+        if self.status == 200 && is_json && is_known && is_plain {
             let output = json::from_json(&self.json()).unwrap();
             if let Err(error) = Catalog::embedded().validate_output(&self.nsid, &output) {
                 panic!("{} answers what its lexicon does not allow: {error}: {}", self.nsid, self.text());

@@ -19,7 +19,6 @@ use atproto::{
 };
 use axum::Router;
 use serde::{Deserialize, Deserializer, Serialize, de};
-use tower_http::decompression::RequestDecompressionLayer;
 
 use crate::{
     app::App,
@@ -43,13 +42,7 @@ pub(super) fn routes() -> Router<App> {
         .route("/xrpc/com.atproto.repo.listMissingBlobs", query(list_missing_blobs::list_missing_blobs))
         .route("/xrpc/com.atproto.repo.listRecords", query(list_records::list_records))
         .route("/xrpc/com.atproto.repo.putRecord", procedure(put_record::put_record))
-        .route("/xrpc/com.atproto.repo.uploadBlob", procedure(upload_blob::upload_blob).layer(unpack()))
-}
-
-/// Undoes `Content-Encoding` gzip, deflate and br, whose unpacked bytes then count against the limit. Others are left to
-/// the extractor, which refuses them.
-fn unpack() -> RequestDecompressionLayer {
-    RequestDecompressionLayer::new().pass_through_unaccepted(true)
+        .route("/xrpc/com.atproto.repo.uploadBlob", procedure(upload_blob::upload_blob))
 }
 
 impl From<WriteError> for XrpcError {
