@@ -20,7 +20,7 @@ use std::{
 
 use atproto::{
     crypto::PublicKey,
-    syntax::{Did, Handle},
+    syntax::{Datetime, Did, Handle},
 };
 use ipnet::IpNet;
 use zeroize::Zeroizing;
@@ -170,6 +170,10 @@ pub struct IdentityConfig {
 pub struct AccountsConfig {
     /// Signing up needs an invite code.
     pub invite_required: bool,
+    /// Accounts earn an invite code in each interval of so many hours; `None`: they earn none.
+    pub invite_interval_hours: Option<u64>,
+    /// What accounts lived through before does not count.
+    pub invite_epoch: Datetime,
 }
 
 /// Uploads.
@@ -270,7 +274,7 @@ impl Config {
         let server = server(raw)?;
         Ok(Config {
             identity: identity(raw, &server.hostname)?,
-            accounts: AccountsConfig { invite_required: raw.flag("accounts.invite_required") },
+            accounts: accounts(raw)?,
             blobs: BlobsConfig { upload_limit_bytes: raw.integer("blobs.upload_limit_bytes") },
             repo: RepoConfig { import_limit_bytes: raw.integer("repo.import_limit_bytes") },
             firehose: FirehoseConfig { retention_hours: raw.integer("firehose.retention_hours") },
@@ -414,6 +418,18 @@ fn url(raw: &RawSettings, path: &str, text: &str) -> Result<String, ConfigError>
         return Err(raw.refuse(path, format!("is {text:?}; leave out user name, query and fragment")));
     }
     Ok(text.trim_end_matches('/').to_owned())
+}
+
+fn accounts(raw: &RawSettings) -> Result<AccountsConfig, ConfigError> {
+    let path = "accounts.invite_epoch";
+    let epoch = raw.text(path).unwrap_or_default();
+    Ok(AccountsConfig {
+        invite_required: raw.flag("accounts.invite_required"),
+        // At least 1 when it is set.
+        invite_interval_hours: Some(raw.integer("accounts.invite_interval_hours")).filter(|hours| *hours > 0),
+        invite_epoch: Datetime::parse(epoch)
+            .map_err(|_| raw.refuse(path, format!("is {epoch:?}; it has to be like 2026-01-01T00:00:00Z")))?,
+    })
 }
 
 fn contact_email(raw: &RawSettings) -> Result<Option<String>, ConfigError> {

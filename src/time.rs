@@ -62,4 +62,10 @@ impl Entropy {
         (self.0)(&mut bytes);
         bytes
     }
+
+    /// `N` random characters of `a-z2-7`: five bits each.
+    pub fn base32<const N: usize>(&self) -> String {
+        const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+        self.bytes::<N>().iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect()
+    }
 }

@@ -181,6 +181,8 @@ fn wrong_values_are_refused_with_the_setting_and_its_line() {
         ("hostname = \"a.example\"\n[blobs]\nupload_limit_bytes = \"5 MB\"", "blobs.upload_limit_bytes"),
         ("hostname = \"a.example\"\n[firehose]\nretention_hours = 1000000", "firehose.retention_hours"),
         ("hostname = \"a.example\"\n[accounts]\ninvite_required = \"no\"", "accounts.invite_required"),
+        ("hostname = \"a.example\"\n[accounts]\ninvite_epoch = \"soon\"", "2026-01-01T00:00:00Z"),
+        ("hostname = \"a.example\"\n[accounts]\ninvite_interval_hours = 0", "accounts.invite_interval_hours"),
         ("hostname = \"a.example\"\n[service]\ncontact_email = \"me\"", "service.contact_email"),
         ("hostname = \"a.example\"\n[log]\nformat = \"xml\"", "log.format"),
         ("hostname = \"a.example\"\n[log]\nlevel = \"rookery=loud\"", "log.level"),

@@ -19,7 +19,7 @@ use crate::{
     config::{Config, ServiceAt, load_or_create_master_key},
     service::{
         rate_limit::BypassKey,
-        settings::{RateLimitSettings, Service},
+        settings::{InviteSchedule, RateLimitSettings, Service},
     },
     store::{
         StoreOptions,
@@ -138,6 +138,10 @@ fn settings(config: &Config, mode: Mode) -> Settings {
         plc_url: config.identity.plc_url.clone(),
         recovery_did_key: config.identity.recovery_did_key.clone(),
         invite_required: config.accounts.invite_required,
+        invite_schedule: config.accounts.invite_interval_hours.map(|hours| InviteSchedule {
+            interval: Duration::from_secs(hours * 60 * 60),
+            epoch: config.accounts.invite_epoch.to_micros(),
+        }),
         blob_upload_limit_bytes: config.blobs.upload_limit_bytes,
         import_limit_bytes: config.repo.import_limit_bytes,
         privacy_policy_url: config.service.privacy_policy_url.clone(),

@@ -72,6 +72,8 @@ pub const KEYS: &[Key] = &[
     key("identity", "handle_domains", Kind::List, None),
     key("identity", "recovery_did_key", Kind::Text, None),
     key("accounts", "invite_required", Kind::Flag, Some("true")),
+    key("accounts", "invite_interval_hours", Kind::Integer { min: 1, max: 24 * 366 }, None),
+    key("accounts", "invite_epoch", Kind::Text, Some("\"1970-01-01T00:00:00Z\"")),
     key("blobs", "upload_limit_bytes", Kind::Integer { min: 1024, max: 64 * GIB }, Some("104857600")),
     key("repo", "import_limit_bytes", Kind::Integer { min: 1024, max: 64 * GIB }, Some("1073741824")),
     key("firehose", "retention_hours", Kind::Integer { min: 1, max: 24 * 366 }, Some("72")),

@@ -25,6 +25,17 @@ impl RateLimitSettings {
     }
 }
 
+use crate::time::Micros;
+
+/// How accounts earn codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InviteSchedule {
+    /// One code for each.
+    pub interval: Duration,
+    /// What was before does not count.
+    pub epoch: Micros,
+}
+
 /// Settings of a running server. Every one has been checked by `config`.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -42,6 +53,8 @@ pub struct Settings {
     pub recovery_did_key: Option<String>,
     /// New accounts need an invite code.
     pub invite_required: bool,
+    /// How accounts earn invite codes of their own; `None`: they do not.
+    pub invite_schedule: Option<InviteSchedule>,
     /// Largest upload of a blob, in bytes.
     pub blob_upload_limit_bytes: u64,
     /// Largest CAR that `importRepo` takes, in bytes.
@@ -96,6 +109,7 @@ impl Settings {
             plc_url: plc_url.trim_end_matches('/').into(),
             recovery_did_key: None,
             invite_required: false,
+            invite_schedule: None,
             blob_upload_limit_bytes: 5 * 1024 * 1024,
             import_limit_bytes: 1024 * 1024 * 1024,
             privacy_policy_url: None,

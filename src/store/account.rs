@@ -29,6 +29,8 @@ pub struct Account {
     pub delete_after: Option<Micros>,
     /// Why it is taken down.
     pub takedown_ref: Option<String>,
+    /// It earns no invite codes that are good for anything.
+    pub invites_disabled: bool,
     /// The repo served; `None` before the first commit or import (accounts made with an existing DID).
     pub repo_id: Option<i64>,
 }
@@ -86,6 +88,8 @@ pub struct NewAccount {
     pub password_hash: Option<String>,
     /// Moving in: deactivated from the start.
     pub deactivated_at: Option<Micros>,
+    /// Moving in: deleted when it has not been activated until then.
+    pub delete_after: Option<Micros>,
 }
 
 /// Why a row was not inserted.
@@ -106,7 +110,7 @@ pub enum InsertError {
 }
 
 const COLUMNS: &str = "id, did, handle, email, email_confirmed_at, password_hash, created_at, deactivated_at, \
-                       delete_after, takedown_ref, repo_id";
+                       delete_after, takedown_ref, invites_disabled, repo_id";
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<Account> {
     Ok(Account {
@@ -120,7 +124,8 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Account> {
         deactivated_at: row.get(7)?,
         delete_after: row.get(8)?,
         takedown_ref: row.get(9)?,
-        repo_id: row.get(10)?,
+        invites_disabled: row.get(10)?,
+        repo_id: row.get(11)?,
     })
 }
 
@@ -156,8 +161,9 @@ pub fn list(db: &Connection, after_id: i64, n_max: usize) -> Result<Vec<Account>
 pub fn insert(db: &Connection, account: &NewAccount, now: Micros) -> Result<i64, InsertError> {
     let inserted = db
         .prepare_cached(
-            "INSERT INTO account (did, handle, email, password_hash, created_at, deactivated_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT INTO account
+                 (did, handle, email, password_hash, created_at, deactivated_at, delete_after)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )
         .map_err(StoreError::from)?
         .insert((
@@ -167,6 +173,7 @@ pub fn insert(db: &Connection, account: &NewAccount, now: Micros) -> Result<i64,
             &account.password_hash,
             now,
             account.deactivated_at,
+            account.delete_after,
         ));
     inserted.map_err(|error| match taken_column(&error) {
         Some("did") => InsertError::DidTaken,
@@ -186,6 +193,13 @@ fn taken_column(error: &rusqlite::Error) -> Option<&str> {
         }
         _ => None,
     }
+}
+
+/// Whether the invite codes that the account earns are good for anything. Nothing happens when there is no such account.
+pub fn set_invites_disabled(db: &Connection, did: &Did, disabled: bool) -> Result<(), StoreError> {
+    db.prepare_cached("UPDATE account SET invites_disabled = ?2 WHERE did = ?1")?
+        .execute((did.as_str(), disabled))?;
+    Ok(())
 }
 
 /// Points the account at another repo generation.

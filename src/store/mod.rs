@@ -7,6 +7,7 @@
 //! Not for: rules. What may be written is decided in `service`.
 
 pub mod account;
+pub mod app_password;
 pub mod backlink;
 pub mod blob;
 pub mod blob_file;
@@ -21,6 +22,7 @@ pub mod repo;
 pub mod repo_block;
 pub mod repo_order;
 pub mod repo_seq;
+pub mod reserved_signing_key;
 pub mod server_secret;
 pub mod signing_key;
 pub mod spool;

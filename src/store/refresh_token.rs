@@ -74,6 +74,13 @@ pub fn delete(db: &Connection, id_hash: &[u8; 32]) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Deletes the sessions that were made with an app password.
+pub fn delete_of_app_password(db: &Connection, account_id: i64, name: &str) -> Result<(), StoreError> {
+    db.prepare_cached("DELETE FROM refresh_token WHERE account_id = ?1 AND app_password_name = ?2")?
+        .execute((account_id, name))?;
+    Ok(())
+}
+
 /// Deletes what has expired of an account.
 pub fn delete_expired(db: &Connection, account_id: i64, now: Micros) -> Result<(), StoreError> {
     db.prepare_cached("DELETE FROM refresh_token WHERE account_id = ?1 AND expires_at <= ?2")?

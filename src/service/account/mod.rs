@@ -4,11 +4,13 @@
 //! |---|---|
 //! | a new account with a DID of its own, and an account for a DID that moves in | [`create`] |
 //! | which handles are given out | [`handle_policy`] |
+//! | invite codes, made by the operator and earned | [`invite`] |
 //!
 //! Not for: signing in (`service::auth`).
 
 pub mod create;
 pub mod handle_policy;
+pub mod invite;
 
 use std::sync::Arc;
 
@@ -22,7 +24,6 @@ use crate::{
     store::{
         Store, StoreError,
         account::{self, Account},
-        invite_code::{self, InviteCode},
     },
     time::{Clock, Entropy},
 };
@@ -68,26 +69,4 @@ impl Accounts {
     pub async fn list(&self, after_id: i64) -> Result<Vec<Account>, StoreError> {
         self.inner.store.read(move |db| account::list(db, after_id, LIST_MAX)).await
     }
-
-    /// Makes an invite code of the operator's, good for `uses` accounts.
-    pub async fn create_invite(&self, uses: u32) -> Result<String, StoreError> {
-        let parts = &self.inner;
-        let random = base32(parts.entropy.bytes::<10>());
-        let (first, second) = random.split_at(random.len() / 2);
-        let code = format!("{}-{first}-{second}", parts.settings.hostname.replace('.', "-"));
-        let invite = InviteCode {
-            code: code.clone(),
-            available_uses: i64::from(uses),
-            for_account: "admin".into(),
-            created_by: "admin".into(),
-        };
-        parts.store.write(move |tx| invite_code::insert(tx, &invite, tx.now())).await?;
-        Ok(code)
-    }
-}
-
-/// One character of `a-z2-7` for each random byte.
-fn base32<const N: usize>(random: [u8; N]) -> String {
-    const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
-    random.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect()
 }

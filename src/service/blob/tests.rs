@@ -66,6 +66,7 @@ impl Bench {
             email: None,
             password_hash: None,
             deactivated_at: None,
+            delete_after: None,
         };
         let (account_id, repo_id) = store
             .write::<_, SetupError, _>(move |tx| {

@@ -1,5 +1,6 @@
 //! com.atproto.*
 
+pub mod admin;
 pub mod identity;
 pub mod repo;
 pub mod server;
@@ -12,6 +13,7 @@ use crate::app::App;
 /// Every method of `com.atproto` that this server has.
 pub(super) fn routes() -> Router<App> {
     Router::new()
+        .merge(admin::routes())
         .merge(identity::routes())
         .merge(repo::routes())
         .merge(server::routes())

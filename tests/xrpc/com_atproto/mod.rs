@@ -1,3 +1,4 @@
+mod admin;
 mod identity;
 mod repo;
 mod server;

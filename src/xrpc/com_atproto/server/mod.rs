@@ -1,9 +1,13 @@
 //! com.atproto.server.*
 
 mod create_account;
+mod create_invite_code;
+mod create_invite_codes;
 mod create_session;
+pub(in crate::xrpc) mod defs;
 mod delete_session;
 mod describe_server;
+mod get_account_invite_codes;
 mod get_session;
 mod refresh_session;
 mod refresh_token;
@@ -25,9 +29,18 @@ use crate::{
 pub(super) fn routes() -> Router<App> {
     Router::new()
         .route("/xrpc/com.atproto.server.createAccount", procedure(create_account::create_account))
+        .route("/xrpc/com.atproto.server.createInviteCode", procedure(create_invite_code::create_invite_code))
+        .route(
+            "/xrpc/com.atproto.server.createInviteCodes",
+            procedure(create_invite_codes::create_invite_codes),
+        )
         .route("/xrpc/com.atproto.server.createSession", procedure(create_session::create_session))
         .route("/xrpc/com.atproto.server.deleteSession", procedure(delete_session::delete_session))
         .route("/xrpc/com.atproto.server.describeServer", query(describe_server::describe_server))
+        .route(
+            "/xrpc/com.atproto.server.getAccountInviteCodes",
+            query(get_account_invite_codes::get_account_invite_codes),
+        )
         .route("/xrpc/com.atproto.server.getSession", query(get_session::get_session))
         .route("/xrpc/com.atproto.server.refreshSession", procedure(refresh_session::refresh_session))
 }

@@ -1,3 +1,17 @@
 mod create_account;
 mod describe_server;
+mod invite_code;
 mod session;
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde_json::Value as Json;
+
+/// A part of a token, read: 0 is the header, 1 the claims.
+fn part(token: &str, number: usize) -> Json {
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token.split('.').nth(number).unwrap()).unwrap()).unwrap()
+}
+
+/// The claims of a token.
+fn claims(token: &str) -> Json {
+    part(token, 1)
+}

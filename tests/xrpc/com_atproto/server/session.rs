@@ -5,6 +5,7 @@ use std::time::Instant;
 use rookery::store::StoreError;
 use serde_json::{Value as Json, json};
 
+use super::claims;
 use crate::support::{Answer, PASSWORD, TestServer};
 
 const CREATE: &str = "com.atproto.server.createSession";
@@ -39,12 +40,6 @@ async fn set(server: &TestServer, did: &str, column: &'static str, value: &'stat
 
 fn text(output: &Json, field: &str) -> String {
     output[field].as_str().unwrap().to_owned()
-}
-
-/// The claims of a token.
-fn claims(token: &str) -> Json {
-    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap()).unwrap()
 }
 
 #[tokio::test]
