@@ -107,6 +107,11 @@ impl Keys {
         self.seal_secret(&key.to_bytes()[..], SIGNING_KEY)
     }
 
+    /// Opens what [`Keys::seal`] sealed.
+    pub fn open(&self, sealed: &[u8]) -> Result<SigningKey, KeyError> {
+        self.open_key(sealed, SIGNING_KEY)
+    }
+
     /// Signs did:plc operations; made on first use.
     pub async fn plc_rotation_key(&self) -> Result<Arc<SigningKey>, KeyError> {
         self.inner

@@ -83,6 +83,7 @@ pub(super) const DOCUMENTS: &[(&str, &str)] = documents![
     "com/atproto/server/getAccountInviteCodes.json",
     "com/atproto/server/getSession.json",
     "com/atproto/server/refreshSession.json",
+    "com/atproto/server/reserveSigningKey.json",
     "com/atproto/sync/getBlob.json",
     "com/atproto/sync/getBlocks.json",
     "com/atproto/sync/getCheckout.json",

@@ -1,7 +1,11 @@
 //! Making accounts.
 //!
-//! The DID is registered at the directory first; then account, key, first commit, invite use, session and the four
-//! firehose events are one transaction. When that fails the DID is tombstoned: nothing half done remains (PL-19).
+//! With a new DID ([`Accounts::sign_up`]): it is registered at the directory first; then account, key, first commit,
+//! invite use, session and the four firehose events are one transaction. When that fails the DID is tombstoned: nothing
+//! half done remains (PL-19).
+//!
+//! With a DID that exists already ([`Accounts::move_in`]): account, key, an empty first commit, invite use and session
+//! are one transaction; no directory is told anything and no event is sent until the account is activated (MG-2).
 
 use atproto::{
     crypto::{PublicKey, SigningKey},
@@ -31,12 +35,16 @@ use crate::{
         account::{self, Account, InsertError, NewAccount},
         invite_code,
         refresh_token::{self, RefreshTokenRow},
-        signing_key,
+        reserved_signing_key, signing_key,
     },
+    time::{Micros, SECOND},
 };
 
 /// Longest email address, in characters.
 const EMAIL_CHARS_MAX: usize = 254;
+/// How long an account that moves in has until it is activated. Then it is deleted, so that nobody keeps a handle or an
+/// address from its owner by beginning a move.
+const MOVE_IN_MICROS_MAX: Micros = 3 * 24 * 60 * 60 * SECOND;
 
 /// Who wants an account, and under which name.
 #[derive(Debug)]
@@ -47,15 +55,15 @@ pub struct SignUp {
     pub email: Option<String>,
     /// Without one the account cannot sign in by password.
     pub password: Option<Zeroizing<String>>,
-    /// Needed when the server is closed and [`Asker::Public`] asks.
+    /// Needed when the server is closed and [`Asker::Public`] asks; one that is given has to be good in any case.
     pub invite_code: Option<String>,
-    /// `did:key` put first among the rotation keys.
+    /// `did:key` put first among the rotation keys of a new DID.
     pub recovery_key: Option<String>,
     /// The operator needs neither invite nor address, and may give out reserved names.
     pub asker: Asker,
 }
 
-/// An account for a DID that exists already.
+/// An account for a DID that exists already, made by the operator.
 #[derive(Debug)]
 pub struct Adoption {
     /// The DID.
@@ -95,9 +103,12 @@ pub enum CreateAccountError {
     /// Another account has it.
     #[error("Handle already taken: {0}")]
     HandleTaken(Handle),
-    /// Another account has it.
-    #[error("Account already exists: {0}")]
-    DidTaken(Did),
+    /// The DID has an account here, active or not.
+    #[error("Repo already exists")]
+    DidTaken,
+    /// The caller has not shown that the DID is theirs (MG-1).
+    #[error("Missing auth to create account with did: {0}")]
+    DidUnproven(Did),
     /// `recoveryKey` is not a did:key.
     #[error("recoveryKey must be a did:key of a k256 or p256 key")]
     RecoveryKey,
@@ -126,7 +137,8 @@ struct Prepared {
 impl Accounts {
     /// Makes an account with a new did:plc, active and signed in.
     pub async fn sign_up(&self, sign_up: SignUp) -> Result<Session, CreateAccountError> {
-        let email = self.check(&sign_up).await?;
+        let sign_up = SignUp { invite_code: sign_up.invite_code.filter(|code| !code.is_empty()), ..sign_up };
+        let email = self.check(&sign_up, None).await?;
         let (accounts, handle) = (self.clone(), sign_up.handle.clone());
         // A task of its own: a client that hangs up must not leave a registered DID without account or tombstone.
         tokio::spawn(async move { accounts.register(sign_up, email).await }).await.unwrap_or_else(|error| {
@@ -155,11 +167,8 @@ impl Accounts {
             sealed: parts.keys.seal(&key)?,
             key,
         };
-        let invite =
-            sign_up.invite_code.filter(|_| sign_up.asker == Asker::Public && parts.settings.invite_required);
-
         let made = match parts.plc.submit_and_confirm(&did, &genesis).await {
-            Ok(()) => self.store(prepared, invite).await,
+            Ok(()) => self.store(prepared, sign_up.invite_code).await,
             Err(error) => Err(error.into()),
         };
         match &made {
@@ -168,6 +177,47 @@ impl Accounts {
             Err(_) => self.tombstone(&did, &genesis).await,
         }
         made
+    }
+
+    /// Makes an account for a DID that exists already: deactivated, signed in, with an empty repo that an import
+    /// replaces (MG-1, MG-2). `proven`: the DID that the caller has shown to be theirs.
+    ///
+    /// It signs with the key that was reserved for the DID, when there is one.
+    pub async fn move_in(
+        &self,
+        did: Did,
+        proven: Option<&Did>,
+        sign_up: SignUp,
+    ) -> Result<Session, CreateAccountError> {
+        let sign_up = SignUp { invite_code: sign_up.invite_code.filter(|code| !code.is_empty()), ..sign_up };
+        let email = self.check(&sign_up, Some(&did)).await?;
+        if proven != Some(&did) {
+            return Err(CreateAccountError::DidUnproven(did));
+        }
+        let parts = &self.inner;
+        let (key, sealed) = match self.reserved_signing_key(&did).await? {
+            Some(reserved) => (parts.keys.open(&reserved.sealed)?, reserved.sealed),
+            None => {
+                let key = parts.keys.generate()?;
+                let sealed = parts.keys.seal(&key)?;
+                (key, sealed)
+            }
+        };
+        let now = parts.clock.now();
+        let prepared = Prepared {
+            account: NewAccount {
+                did,
+                handle: Some(sign_up.handle),
+                email: email.as_ref().map(|email| email.to_lowercase()),
+                password_hash: self.hash(sign_up.password).await?,
+                deactivated_at: Some(now),
+                delete_after: Some(now + MOVE_IN_MICROS_MAX),
+            },
+            typed_email: email.unwrap_or_default(),
+            sealed,
+            key,
+        };
+        self.store(prepared, sign_up.invite_code).await
     }
 
     /// All rows and events of an account, or none.
@@ -184,6 +234,8 @@ impl Accounts {
                 if let Some(code) = invite {
                     use_invite(tx, &code, &account.did)?;
                 }
+                // It is the account's key now.
+                reserved_signing_key::delete(tx, &account.did)?;
                 begin_repo(tx, &account, &prepared.key, clock_id)?;
                 Ok::<_, CreateAccountError>(account)
             })
@@ -215,14 +267,15 @@ impl Accounts {
     }
 
     /// Everything that can be known before the directory is asked, in the reference's order; returns the address.
-    async fn check(&self, sign_up: &SignUp) -> Result<Option<String>, CreateAccountError> {
+    /// `did`: the one that moves in.
+    async fn check(&self, sign_up: &SignUp, did: Option<&Did>) -> Result<Option<String>, CreateAccountError> {
         let settings = &self.inner.settings;
         check_password(sign_up.password.as_ref())?;
         let needs_invite = settings.invite_required && sign_up.asker == Asker::Public;
         if needs_invite && sign_up.invite_code.is_none() {
             return Err(CreateAccountError::InviteMissing);
         }
-        let email = match &sign_up.email {
+        let email = match sign_up.email.as_ref().filter(|email| !email.is_empty()) {
             Some(email) => Some(check_email(email.clone())?),
             None if sign_up.asker == Asker::Public => return Err(CreateAccountError::EmailMissing),
             None => None,
@@ -231,7 +284,7 @@ impl Accounts {
         if let Some(key) = &sign_up.recovery_key {
             PublicKey::from_did_key(key).map_err(|_| CreateAccountError::RecoveryKey)?;
         }
-        let (handle, invite) = (sign_up.handle.clone(), sign_up.invite_code.clone().filter(|_| needs_invite));
+        let (handle, did, invite) = (sign_up.handle.clone(), did.cloned(), sign_up.invite_code.clone());
         self.inner
             .store
             .read(move |db| {
@@ -240,11 +293,14 @@ impl Accounts {
                 {
                     return Err(CreateAccountError::InviteUnusable);
                 }
-                if account::get_by_handle(db, &handle)?.is_some() {
+                // Whoever holds it keeps it, active or not. Who moves in twice is told so below, not of his own handle.
+                let is_taken =
+                    |holder: Option<Account>| holder.is_some_and(|held| Some(&held.did) != did.as_ref());
+                if is_taken(account::get_by_handle(db, &handle)?) {
                     return Err(CreateAccountError::HandleTaken(handle));
                 }
                 match email {
-                    Some(email) if account::get_by_email(db, &email.to_lowercase())?.is_some() => {
+                    Some(email) if is_taken(account::get_by_email(db, &email.to_lowercase())?) => {
                         Err(CreateAccountError::EmailTaken(email))
                     }
                     email => Ok(email),
@@ -319,13 +375,15 @@ fn check_email(email: String) -> Result<String, CreateAccountError> {
 
 fn insert(tx: &WriteTx<'_>, prepared: &Prepared) -> Result<Account, CreateAccountError> {
     let new = &prepared.account;
+    // First, so that who makes an account twice is not told that its own handle is taken.
+    if account::get_by_did(tx, &new.did)?.is_some() {
+        return Err(CreateAccountError::DidTaken);
+    }
     let id = account::insert(tx, new, tx.now()).map_err(|error| match (error, &new.handle) {
         (InsertError::HandleTaken, Some(handle)) => CreateAccountError::HandleTaken(handle.clone()),
         (InsertError::EmailTaken, _) => CreateAccountError::EmailTaken(prepared.typed_email.clone()),
         (InsertError::Store(error), _) => error.into(),
-        (InsertError::DidTaken | InsertError::HandleTaken, _) => {
-            CreateAccountError::DidTaken(new.did.clone())
-        }
+        (InsertError::DidTaken | InsertError::HandleTaken, _) => CreateAccountError::DidTaken,
     })?;
     signing_key::insert(tx, id, &prepared.key.public_key().did_key(), &prepared.sealed)?;
     Ok(account::get_by_did(tx, &new.did)?.ok_or(StoreError::Corrupt { table: "account", column: "did" })?)
@@ -339,7 +397,7 @@ fn use_invite(tx: &WriteTx<'_>, code: &str, did: &Did) -> Result<(), CreateAccou
     Ok(invite_code::insert_use(tx, code, did.as_str(), tx.now())?)
 }
 
-/// The first commit, and the events of a new account in their order (AC-9).
+/// The first commit, and the events of a new account in their order (AC-9); none when it is deactivated (MG-2).
 fn begin_repo(
     tx: &mut WriteTx<'_>,
     account: &Account,
@@ -348,6 +406,9 @@ fn begin_repo(
 ) -> Result<(), StoreError> {
     let rev = Tid::next(None, u64::try_from(tx.now()).unwrap_or(0), clock_id);
     let genesis = create_repo(tx, account.id, &account.did, rev, key)?;
+    if !account.is_active() {
+        return Ok(());
+    }
     let (did, handle) = (account.did.clone(), account.handle.clone());
     tx.append_event(&account.did, |seq, time| Frame::Identity(event::Identity { seq, time, did, handle }))?;
     let did = account.did.clone();

@@ -5,12 +5,14 @@
 //! | a new account with a DID of its own, and an account for a DID that moves in | [`create`] |
 //! | which handles are given out | [`handle_policy`] |
 //! | invite codes, made by the operator and earned | [`invite`] |
+//! | signing keys handed out before their account exists | [`reserve`] |
 //!
 //! Not for: signing in (`service::auth`).
 
 pub mod create;
 pub mod handle_policy;
 pub mod invite;
+pub mod reserve;
 
 use std::sync::Arc;
 

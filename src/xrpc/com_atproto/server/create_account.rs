@@ -1,6 +1,6 @@
-//! com.atproto.server.createAccount: sign up with a new did:plc.
+//! com.atproto.server.createAccount: sign up with a new did:plc, or move in with a DID that exists (MG-1).
 
-use atproto::syntax::Handle;
+use atproto::syntax::{Did, Handle};
 use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -15,34 +15,35 @@ use crate::{
         },
         identity::{Freshness, PlcError},
     },
-    xrpc::{Input, XrpcError},
+    xrpc::{Input, XrpcError, caller::OptionalServiceCaller},
 };
 
-/// Registers the DID at the directory, then makes account, repo and session at once.
+/// Without `did`: registers one at the directory, then makes account, repo and session at once. With `did`: the caller has
+/// to hold its signing key, and the account stays deactivated until `activateAccount`.
 pub(super) async fn create_account(
     State(app): State<App>,
+    OptionalServiceCaller(service): OptionalServiceCaller,
     Input(input): Input<CreateAccountInput>,
 ) -> Result<Json<CreateAccountOutput>, XrpcError> {
     if input.plc_op.is_some() {
         return Err(XrpcError::invalid_request("Unsupported input: \"plcOp\""));
     }
-    if input.did.is_some() {
-        return Err(XrpcError::invalid_request(
-            "Bringing an existing DID is not supported over XRPC yet: ask the operator for \
-             `rookery account create --did`",
-        ));
-    }
-    let session = app
-        .accounts
-        .sign_up(SignUp {
-            handle: input.handle,
-            email: input.email,
-            password: input.password.map(Zeroizing::new),
-            invite_code: input.invite_code,
-            recovery_key: input.recovery_key,
-            asker: Asker::Public,
-        })
-        .await?;
+    let sign_up = SignUp {
+        handle: input.handle,
+        email: input.email,
+        password: input.password.map(Zeroizing::new),
+        invite_code: input.invite_code,
+        recovery_key: input.recovery_key,
+        asker: Asker::Public,
+    };
+    let session = match input.did {
+        None => app.accounts.sign_up(sign_up).await?,
+        Some(did) => {
+            // A service that a DID runs does not speak for its account.
+            let proven = service.filter(|token| token.service.is_none()).map(|token| token.iss);
+            app.accounts.move_in(did, proven.as_ref(), sign_up).await?
+        }
+    };
     // The account stands whatever becomes of its document.
     let did_doc = app.did_resolver.resolve(&session.account.did, Freshness::Forced).await.ok();
     Ok(Json(CreateAccountOutput {
@@ -62,7 +63,7 @@ pub(super) struct CreateAccountInput {
     password: Option<String>,
     invite_code: Option<String>,
     recovery_key: Option<String>,
-    did: Option<String>,
+    did: Option<Did>,
     plc_op: Option<serde_json::Value>,
 }
 
@@ -90,12 +91,13 @@ impl From<CreateAccountError> for XrpcError {
                 XrpcError::bad_request("HandleNotAvailable", error)
             }
             CreateAccountError::Handle(_) => XrpcError::bad_request("InvalidHandle", error),
+            CreateAccountError::DidTaken => XrpcError::bad_request("AlreadyExists", error),
+            CreateAccountError::DidUnproven(_) => XrpcError::authentication_required(error),
             CreateAccountError::PasswordTooLong
             | CreateAccountError::EmailMissing
             | CreateAccountError::EmailInvalid
             | CreateAccountError::EmailTaken(_)
             | CreateAccountError::HandleTaken(_)
-            | CreateAccountError::DidTaken(_)
             | CreateAccountError::RecoveryKey
             | CreateAccountError::Plc(PlcError::Refused(_)) => XrpcError::invalid_request(error),
             CreateAccountError::Plc(PlcError::Unavailable(_)) => XrpcError::upstream_failure(error),

@@ -11,6 +11,7 @@ mod get_account_invite_codes;
 mod get_session;
 mod refresh_session;
 mod refresh_token;
+mod reserve_signing_key;
 
 use axum::Router;
 use serde::Serialize;
@@ -43,6 +44,10 @@ pub(super) fn routes() -> Router<App> {
         )
         .route("/xrpc/com.atproto.server.getSession", query(get_session::get_session))
         .route("/xrpc/com.atproto.server.refreshSession", procedure(refresh_session::refresh_session))
+        .route(
+            "/xrpc/com.atproto.server.reserveSigningKey",
+            procedure(reserve_signing_key::reserve_signing_key),
+        )
 }
 
 /// What an account's owner is told of it.

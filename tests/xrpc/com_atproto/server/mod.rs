@@ -1,6 +1,7 @@
 mod create_account;
 mod describe_server;
 mod invite_code;
+mod reserve_signing_key;
 mod session;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
