@@ -11,8 +11,8 @@ use crate::{
     service::{
         account::{AccountParts, Accounts},
         auth::{
-            admin::AdminPassword, jws::Hs256, password::Passwords, service_token::ServiceTokens,
-            session::Sessions, token::Tokens,
+            admin::AdminPassword, app_password::AppPasswords, jws::Hs256, password::Passwords,
+            service_token::ServiceTokens, session::Sessions, token::Tokens,
         },
         blob::Blobs,
         firehose::{Firehose, FirehoseOptions},
@@ -29,6 +29,8 @@ use crate::{
 
 /// Name of the server secret that signs session tokens.
 const SESSION_SECRET: &str = "session-token-key";
+/// Name of the server secret that app passwords are hashed under.
+const APP_PASSWORD_SECRET: &str = "app-password-key";
 
 /// Handed to every handler as axum state. Cheap to clone.
 #[derive(Clone)]
@@ -49,6 +51,8 @@ pub struct App {
     pub accounts: Accounts,
     /// Signing in and out.
     pub sessions: Sessions,
+    /// App passwords.
+    pub app_passwords: AppPasswords,
     /// Session tokens.
     pub tokens: Tokens,
     /// Tokens between services.
@@ -108,12 +112,20 @@ impl App {
         let store = Store::open(store, clock.clone()).await?;
         let keys = Keys::new(store.clone(), &master_key, entropy.clone());
         let session_key = keys.secret(SESSION_SECRET, &entropy.bytes()).await?;
+        let app_password_key = keys.secret(APP_PASSWORD_SECRET, &entropy.bytes()).await?;
         // Tells a wrong master key at the start, not at the first sign-up.
         keys.plc_rotation_key().await?;
 
         let tokens = Tokens::new(Hs256::new(session_key), settings.service_did.clone(), clock.clone());
         let passwords = Passwords::new(entropy.clone());
-        let sessions = Sessions::new(store.clone(), tokens.clone(), passwords.clone(), entropy.clone());
+        let app_passwords = AppPasswords::new(store.clone(), Hs256::new(app_password_key), entropy.clone());
+        let sessions = Sessions::new(
+            store.clone(),
+            tokens.clone(),
+            passwords.clone(),
+            app_passwords.clone(),
+            entropy.clone(),
+        );
         let plc = PlcClient::new(&settings.plc_url);
         let did_resolver = DidResolver::new(settings.clone(), plc.clone(), store.clone(), clock.clone());
         let identities = Identities::new(IdentityParts {
@@ -159,6 +171,7 @@ impl App {
             keys,
             accounts,
             sessions,
+            app_passwords,
             tokens,
             clock,
             entropy,

@@ -3,6 +3,7 @@
 //! Not for: what a caller may do with a repository (the methods ask for that).
 
 pub mod admin;
+pub mod app_password;
 pub mod jws;
 pub mod method_sets;
 pub mod password;

@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use super::{
     Scope,
+    app_password::{self, AppPasswords},
     password::{PASSWORD_CHARS_MAX, PasswordError, Passwords},
     token::{RefreshToken, Tokens},
 };
@@ -19,6 +20,7 @@ use crate::{
     store::{
         Store, StoreError,
         account::{self, Account, Status},
+        app_password::{self as store_app_password, AppPassword},
         refresh_token::{self, RefreshTokenRow},
     },
     time::{Entropy, Micros, SECOND},
@@ -102,13 +104,20 @@ pub struct Sessions {
     store: Store,
     tokens: Tokens,
     passwords: Passwords,
+    app_passwords: AppPasswords,
     entropy: Entropy,
 }
 
 impl Sessions {
     /// Sessions of the accounts in `store`.
-    pub fn new(store: Store, tokens: Tokens, passwords: Passwords, entropy: Entropy) -> Sessions {
-        Sessions { store, tokens, passwords, entropy }
+    pub fn new(
+        store: Store,
+        tokens: Tokens,
+        passwords: Passwords,
+        app_passwords: AppPasswords,
+        entropy: Entropy,
+    ) -> Sessions {
+        Sessions { store, tokens, passwords, app_passwords, entropy }
     }
 
     /// Tokens that start a session; it stands once [`NewSession::row`] is stored.
@@ -122,8 +131,9 @@ impl Sessions {
         NewSession { access_jwt, refresh_jwt, id_hash: id_hash(jti), expires_at }
     }
 
-    /// Signs in. `identifier`: handle, DID or email address, in any case. Takes [`SIGN_IN_MILLIS_MIN`] at least,
-    /// whatever comes of it; deactivated accounts may sign in (AC-4).
+    /// Signs in, with the account's own password or an app password. `identifier`: handle, DID or email address, in any
+    /// case. Takes [`SIGN_IN_MILLIS_MIN`] at least, whatever comes of it; deactivated accounts may sign in (AC-4), but
+    /// app passwords do not open one that is taken down.
     pub async fn sign_in(
         &self,
         identifier: &str,
@@ -145,10 +155,13 @@ impl Sessions {
         if password.chars().count() > PASSWORD_CHARS_MAX {
             return Err(SessionError::Credentials);
         }
-        let account = self.find(identifier.to_lowercase()).await?;
-        let phc = account.as_ref().and_then(|account| account.password_hash.clone());
-        if !self.passwords.verify(password, phc).await? {
-            return Err(SessionError::Credentials);
+        let (account, app_password) = self.find(identifier.to_lowercase(), password.clone()).await?;
+        // Found by its keyed hash, which is proof enough. Everyone else pays for one Argon2 hash, known here or not.
+        if app_password.is_none() {
+            let phc = account.as_ref().and_then(|account| account.password_hash.clone());
+            if !self.passwords.verify(password, phc).await? {
+                return Err(SessionError::Credentials);
+            }
         }
         let account = account.ok_or(SessionError::Credentials)?;
         if account.status() == Status::Takendown {
@@ -160,43 +173,97 @@ impl Sessions {
                 }
             };
         }
-        let new = self.prepare(&account.did, Scope::Access);
-        let row = new.row(account.id);
+        let scope = app_password.as_ref().map_or(Scope::Access, app_password::scope);
+        self.begin(account, app_password, scope).await
+    }
+
+    /// Stores a session, unless what opened it has been taken back in the meantime.
+    async fn begin(
+        &self,
+        account: Account,
+        app_password: Option<AppPassword>,
+        scope: Scope,
+    ) -> Result<Session, SessionError> {
+        let new = self.prepare(&account.did, scope);
+        let row = RefreshTokenRow {
+            app_password_name: app_password.as_ref().map(|found| found.name.clone()),
+            ..new.row(account.id)
+        };
+        let seen = account.clone();
         self.store
             .write(move |tx| {
+                let account = account::get_by_did(tx, &seen.did)?.ok_or(SessionError::Credentials)?;
+                let still_stands = match &app_password {
+                    Some(found) => {
+                        store_app_password::get(tx, account.id, &found.name)?.as_ref() == Some(found)
+                    }
+                    None => account.password_hash == seen.password_hash,
+                };
+                if account.id != seen.id || !still_stands {
+                    return Err(SessionError::Credentials);
+                }
+                if account.status() == Status::Takendown {
+                    return Err(SessionError::Takendown);
+                }
                 refresh_token::delete_expired(tx, row.account_id, tx.now())?;
-                refresh_token::insert(tx, &row)
+                Ok(refresh_token::insert(tx, &row)?)
             })
-            .await
-            .map_err(|error: StoreError| SessionError::from(error))?;
+            .await?;
         Ok(session(new, account))
     }
 
-    async fn find(&self, identifier: String) -> Result<Option<Account>, StoreError> {
+    /// The account, and the app password that `password` is: none for an account that is taken down.
+    async fn find(
+        &self,
+        identifier: String,
+        password: Zeroizing<String>,
+    ) -> Result<(Option<Account>, Option<AppPassword>), StoreError> {
+        let app_passwords = self.app_passwords.clone();
         self.store
-            .read(move |db| match AtIdentifier::parse(&identifier) {
-                Ok(AtIdentifier::Did(did)) => account::get_by_did(db, &did),
-                Ok(AtIdentifier::Handle(handle)) => account::get_by_handle(db, &handle),
-                Err(_) if identifier.contains('@') => account::get_by_email(db, &identifier),
-                Err(_) => Ok(None),
+            .read(move |db| {
+                let account = match AtIdentifier::parse(&identifier) {
+                    Ok(AtIdentifier::Did(did)) => account::get_by_did(db, &did)?,
+                    Ok(AtIdentifier::Handle(handle)) => account::get_by_handle(db, &handle)?,
+                    Err(_) if identifier.contains('@') => account::get_by_email(db, &identifier)?,
+                    Err(_) => None,
+                };
+                let app_password = match &account {
+                    Some(account) if account.status() != Status::Takendown => {
+                        let hash = app_passwords.hash(&account.did, &password);
+                        store_app_password::get_by_hash(db, account.id, &hash)?
+                    }
+                    _ => None,
+                };
+                Ok((account, app_password))
             })
             .await
     }
 
-    /// Trades a refresh token for a new pair.
+    /// Trades a refresh token for a new pair. A session that an app password began keeps to what that one reaches now.
     pub async fn refresh(&self, token: &RefreshToken) -> Result<Session, SessionError> {
-        let did = token.did.clone();
-        let account = self
+        let (did, old_hash) = (token.did.clone(), id_hash(&token.jti));
+        let (account, app_password_name, scope) = self
             .store
-            .read(move |db| account::get_by_did(db, &did))
-            .await
-            .map_err(|error: StoreError| SessionError::from(error))?
-            .ok_or_else(|| SessionError::AccountMissing(token.did.clone()))?;
-        if account.status() == Status::Takendown {
-            return Err(SessionError::Takendown);
-        }
-        let new = self.prepare_named(&account.did, Scope::Access, &self.successor(&token.jti));
-        let (old_hash, mut row) = (id_hash(&token.jti), new.row(account.id));
+            .read(move |db| {
+                let account = account::get_by_did(db, &did)?
+                    .ok_or_else(|| SessionError::AccountMissing(did.clone()))?;
+                if account.status() == Status::Takendown {
+                    return Err(SessionError::Takendown);
+                }
+                let old = refresh_token::get(db, &old_hash)?
+                    .filter(|old| old.account_id == account.id)
+                    .ok_or(SessionError::Revoked)?;
+                let scope = match &old.app_password_name {
+                    Some(name) => app_password::scope(
+                        &store_app_password::get(db, account.id, name)?.ok_or(SessionError::Revoked)?,
+                    ),
+                    None => Scope::Access,
+                };
+                Ok((account, old.app_password_name, scope))
+            })
+            .await?;
+        let new = self.prepare_named(&account.did, scope, &self.successor(&token.jti));
+        let row = RefreshTokenRow { app_password_name, ..new.row(account.id) };
         self.store
             .write(move |tx| {
                 let now = tx.now();
@@ -212,7 +279,6 @@ impl Sessions {
                     let expires_at = old.expires_at.min(now + GRACE_SECS * SECOND);
                     refresh_token::set_rotated(tx, &old_hash, now, expires_at)?;
                 }
-                row.app_password_name = old.app_password_name;
                 Ok(refresh_token::insert(tx, &row)?)
             })
             .await?;

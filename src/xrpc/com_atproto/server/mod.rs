@@ -1,6 +1,7 @@
 //! com.atproto.server.*
 
 mod create_account;
+mod create_app_password;
 mod create_invite_code;
 mod create_invite_codes;
 mod create_session;
@@ -9,9 +10,11 @@ mod delete_session;
 mod describe_server;
 mod get_account_invite_codes;
 mod get_session;
+mod list_app_passwords;
 mod refresh_session;
 mod refresh_token;
 mod reserve_signing_key;
+mod revoke_app_password;
 
 use axum::Router;
 use serde::Serialize;
@@ -30,6 +33,10 @@ use crate::{
 pub(super) fn routes() -> Router<App> {
     Router::new()
         .route("/xrpc/com.atproto.server.createAccount", procedure(create_account::create_account))
+        .route(
+            "/xrpc/com.atproto.server.createAppPassword",
+            procedure(create_app_password::create_app_password),
+        )
         .route("/xrpc/com.atproto.server.createInviteCode", procedure(create_invite_code::create_invite_code))
         .route(
             "/xrpc/com.atproto.server.createInviteCodes",
@@ -43,10 +50,15 @@ pub(super) fn routes() -> Router<App> {
             query(get_account_invite_codes::get_account_invite_codes),
         )
         .route("/xrpc/com.atproto.server.getSession", query(get_session::get_session))
+        .route("/xrpc/com.atproto.server.listAppPasswords", query(list_app_passwords::list_app_passwords))
         .route("/xrpc/com.atproto.server.refreshSession", procedure(refresh_session::refresh_session))
         .route(
             "/xrpc/com.atproto.server.reserveSigningKey",
             procedure(reserve_signing_key::reserve_signing_key),
+        )
+        .route(
+            "/xrpc/com.atproto.server.revokeAppPassword",
+            procedure(revoke_app_password::revoke_app_password),
         )
 }
 

@@ -1,3 +1,4 @@
+mod app_password;
 mod create_account;
 mod describe_server;
 mod invite_code;
