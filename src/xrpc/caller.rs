@@ -2,7 +2,7 @@
 //!
 //! [`Caller`]: a session token is required. [`OptionalCaller`]: sync reads that tell the account itself and the
 //! operator more than the public. [`AdminOnly`]: the operator. [`Moderator`]: the operator or the moderation service.
-//! [`ServiceCaller`]: a token signed by the key of a DID. A method without any of them ignores `Authorization`.
+//! [`ServiceCaller`]: a token signed by the key of a DID. [`AccountCaller`]: an account, by either kind of token. A method without any of them ignores `Authorization`.
 //! Which scopes of token are accepted is part of the type: `Caller<FullAccess>`.
 
 use std::{marker::PhantomData, ops::Deref};
@@ -19,7 +19,7 @@ use crate::{
     app::App,
     service::auth::{
         self, Scope,
-        service_token::{ServiceToken, ServiceTokenError},
+        service_token::{ServiceToken, ServiceTokenError, unverified_claims},
         token::TokenError,
     },
     store::{
@@ -49,6 +49,15 @@ pub struct StandardOrTakendown;
 impl Accepts for StandardOrTakendown {
     const SCOPES: &'static [Scope] =
         &[Scope::Access, Scope::AppPassPrivileged, Scope::AppPass, Scope::Takendown];
+}
+
+/// [`Standard`], and sessions of people who wait to be let in (entryways issue them).
+#[derive(Clone, Copy, Debug)]
+pub struct StandardOrQueued;
+
+impl Accepts for StandardOrQueued {
+    const SCOPES: &'static [Scope] =
+        &[Scope::Access, Scope::AppPassPrivileged, Scope::AppPass, Scope::SignupQueued];
 }
 
 /// Only sessions made with the account's own password.
@@ -257,6 +266,35 @@ impl FromRequestParts<App> for OptionalServiceCaller {
     }
 }
 
+/// An account of this server: by a session token, or by a token for the method called that its own key has signed. Says
+/// nothing of the account's status.
+#[derive(Clone, Debug)]
+pub struct AccountCaller(pub Account);
+
+impl FromRequestParts<App> for AccountCaller {
+    type Rejection = XrpcError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<AccountCaller, XrpcError> {
+        match authorization(parts)? {
+            // Sessions name no method; what cannot be read at all is refused as one.
+            Authorization::Bearer(token)
+                if unverified_claims(&token).is_some_and(|claims| claims.contains_key("lxm")) =>
+            {
+                let token = service_token(parts, app, &token).await?;
+                if token.service.is_some() {
+                    let problem = "jwt iss must be the account itself, not a service of it";
+                    return Err(XrpcError::unauthorized("BadJwtIss", problem));
+                }
+                find_account(app, token.iss).await.map(AccountCaller)
+            }
+            _ => {
+                let caller = Caller::<Standard>::from_request_parts(parts, app).await?;
+                Ok(AccountCaller(caller.caller.account))
+            }
+        }
+    }
+}
+
 /// Verifies a token for the method that the path names.
 async fn service_token(parts: &Parts, app: &App, token: &str) -> Result<ServiceToken, XrpcError> {
     let method = parts.uri.path().strip_prefix("/xrpc/").unwrap_or_default();
@@ -277,14 +315,16 @@ async fn session(
     if let Some(notes) = parts.extensions.get::<RequestNotes>() {
         notes.set_did(&token.did);
     }
-    let did = token.did;
-    let account = app
-        .store
+    let account = find_account(app, token.did).await?;
+    Ok(auth::Caller { account, scope: token.scope })
+}
+
+async fn find_account(app: &App, did: Did) -> Result<Account, XrpcError> {
+    app.store
         .read(move |db| account::get_by_did(db, &did))
         .await
         .map_err(|error: StoreError| XrpcError::from(error))?
-        .ok_or_else(account_not_found)?;
-    Ok(auth::Caller { account, scope: token.scope })
+        .ok_or_else(account_not_found)
 }
 
 /// The `Authorization` header, read.

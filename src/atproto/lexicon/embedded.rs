@@ -82,6 +82,7 @@ pub(super) const DOCUMENTS: &[(&str, &str)] = documents![
     "com/atproto/server/deleteSession.json",
     "com/atproto/server/describeServer.json",
     "com/atproto/server/getAccountInviteCodes.json",
+    "com/atproto/server/getServiceAuth.json",
     "com/atproto/server/getSession.json",
     "com/atproto/server/listAppPasswords.json",
     "com/atproto/server/refreshSession.json",
@@ -98,5 +99,6 @@ pub(super) const DOCUMENTS: &[(&str, &str)] = documents![
     "com/atproto/sync/listBlobs.json",
     "com/atproto/sync/listRepos.json",
     "com/atproto/sync/subscribeRepos.json",
+    "com/atproto/temp/checkSignupQueue.json",
     "com/germnetwork/declaration.json",
 ];

@@ -4,6 +4,7 @@
 
 pub mod admin;
 pub mod app_password;
+pub mod audience;
 pub mod jws;
 pub mod method_sets;
 pub mod password;

@@ -5,6 +5,7 @@ pub mod identity;
 pub mod repo;
 pub mod server;
 pub mod sync;
+pub mod temp;
 
 use axum::Router;
 
@@ -18,4 +19,5 @@ pub(super) fn routes() -> Router<App> {
         .merge(repo::routes())
         .merge(server::routes())
         .merge(sync::routes())
+        .merge(temp::routes())
 }

@@ -3,3 +3,4 @@ mod identity;
 mod repo;
 mod server;
 mod sync;
+mod temp;

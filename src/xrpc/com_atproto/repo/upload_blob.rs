@@ -7,24 +7,23 @@ use serde::Serialize;
 use crate::{
     app::App,
     service::blob::UploadError,
-    xrpc::{Caller, Upload, XrpcError},
+    xrpc::{
+        Upload, XrpcError,
+        caller::{AccountCaller, require_not_takendown},
+    },
 };
 
-/// Deactivated accounts may upload: it is how they move in (MG-5).
+/// Deactivated accounts may upload: it is how they move in (MG-5). A token that the account's key has signed for this
+/// method does as well as a session: other services upload in its name.
 pub(super) async fn upload_blob(
     State(app): State<App>,
-    caller: Caller,
+    AccountCaller(account): AccountCaller,
     upload: Upload,
 ) -> Result<Json<UploadBlobOutput>, XrpcError> {
-    caller.require_not_takendown()?;
+    require_not_takendown(&account)?;
     let blob = app
         .blobs
-        .upload(
-            caller.account.id,
-            Some(&upload.content_type),
-            upload.content_length,
-            upload.body.into_data_stream(),
-        )
+        .upload(account.id, Some(&upload.content_type), upload.content_length, upload.body.into_data_stream())
         .await?;
     let blob = BlobRef { cid: blob.cid, mime_type: blob.mime_type, size: blob.size };
     Ok(Json(UploadBlobOutput { blob: atproto::data::json::to_json(&blob.to_value()) }))

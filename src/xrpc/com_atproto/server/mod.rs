@@ -9,6 +9,7 @@ pub(in crate::xrpc) mod defs;
 mod delete_session;
 mod describe_server;
 mod get_account_invite_codes;
+mod get_service_auth;
 mod get_session;
 mod list_app_passwords;
 mod refresh_session;
@@ -49,6 +50,7 @@ pub(super) fn routes() -> Router<App> {
             "/xrpc/com.atproto.server.getAccountInviteCodes",
             query(get_account_invite_codes::get_account_invite_codes),
         )
+        .route("/xrpc/com.atproto.server.getServiceAuth", query(get_service_auth::get_service_auth))
         .route("/xrpc/com.atproto.server.getSession", query(get_session::get_session))
         .route("/xrpc/com.atproto.server.listAppPasswords", query(list_app_passwords::list_app_passwords))
         .route("/xrpc/com.atproto.server.refreshSession", procedure(refresh_session::refresh_session))

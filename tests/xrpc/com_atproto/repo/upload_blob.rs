@@ -304,3 +304,39 @@ async fn until(what: &str, so: impl Fn() -> bool) {
     };
     tokio::time::timeout(Duration::from_secs(30), looking).await.unwrap_or_else(|_| panic!("not so: {what}"));
 }
+
+/// A token that the account's key has signed for this method does as well as a session.
+#[tokio::test]
+async fn a_service_uploads_in_the_name_of_an_account() {
+    let server = TestServer::start().await;
+    let alice = server.create_account("alice").await;
+    let token = |lxm: &'static str, aud: &'static str| {
+        let call = server.query("com.atproto.server.getServiceAuth").auth(&alice);
+        let call = call.param("aud", aud).param("lxm", lxm).send();
+        async move { call.await.ok()["token"].as_str().unwrap().to_owned() }
+    };
+    let upload = async |token: &str| server.procedure(NSID).bearer(token).body("image/png", PNG).send().await;
+    let ours = token(NSID, "did:web:localhost").await;
+    let blob = upload(&ours).await.ok()["blob"].clone();
+    refer(&server, &alice, &blob).await.ok();
+
+    let wrong = token("com.atproto.repo.createRecord", "did:web:localhost").await;
+    upload(&wrong).await.error(401, "BadJwtLexiconMethod");
+    upload(&token(NSID, "did:web:other.test").await).await.error(401, "BadJwtAudience");
+    let mut forged = ours.clone();
+    forged.replace_range(forged.rfind('.').unwrap() + 1.., &"A".repeat(86));
+    upload(&forged).await.error(401, "BadJwtSignature");
+
+    // What is no token of either kind is refused as a session, not with a 500 as in the reference.
+    for garbage in ["garbage", "a.b.c", "e30.e30.e30", "..", &"x".repeat(9000)] {
+        upload(garbage).await.error(400, "InvalidToken");
+    }
+    // Nor does it open another method.
+    let list = server.query("com.atproto.repo.listMissingBlobs").bearer(&ours).send().await;
+    list.error(400, "InvalidToken");
+
+    server.deactivate(&alice.did).await;
+    upload(&ours).await.ok();
+    server.take_down(&alice.did).await;
+    upload(&ours).await.error(401, "AccountTakedown");
+}

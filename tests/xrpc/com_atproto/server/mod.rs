@@ -1,7 +1,9 @@
 mod app_password;
 mod create_account;
 mod describe_server;
+mod get_service_auth;
 mod invite_code;
+mod move_in;
 mod reserve_signing_key;
 mod session;
 
