@@ -5,8 +5,12 @@
 #   ./test.sh rust        the Rust tests: units, properties, interop vectors, HTTP, command line, documentation
 #   ./test.sh scripts     the shell scripts
 #   ./test.sh peers       independent implementations against a running Rookery (Node 20 or later)
+#   ./test.sh clients     real clients: @atproto/api, @atcute/client, the Python SDK, goat when it is on the PATH
+#   ./test.sh appview     a real AppView and moderation service behind Rookery (PostgreSQL)
+#   ./test.sh migration   accounts move between the reference PDS and Rookery, both ways
 #
-# Node packages go to $ROOKERY_TEST_CACHE (default: target/test-cache), so that a second run works offline.
+# Packages go to $ROOKERY_TEST_CACHE (default: target/test-cache), so that a second run works offline. As root, Debian
+# packages that are missing are installed; else the suite that needs them says that it is skipped.
 # ROOKERY_VECTORS names a folder of conformance vectors; the default is ../shared/testdata. Tests skip what is not there
 # and say so.
 set -euo pipefail
@@ -28,7 +32,10 @@ rust_tests() {
 script_tests() {
     say "shell scripts"
     local scripts=(test.sh install.sh .ci/run tests/install.sh benches/memory.sh)
-    [[ -f tests/peers/run.sh ]] && scripts+=(tests/peers/run.sh)
+    local script
+    for script in tests/*/run.sh tests/reference/install.sh; do
+        [[ -f $script ]] && scripts+=("$script")
+    done
     for script in "${scripts[@]}"; do bash -n "$script"; done
     if command -v shellcheck >/dev/null; then
         shellcheck "${scripts[@]}"
@@ -54,11 +61,32 @@ peer_tests() {
     ROOKERY_PEERS=$PWD/tests/peers cargo test --test lexicon_peer -- --ignored
 }
 
+# Suites on Node 22, which tests/reference/install.sh brings.
+reference_tests() {
+    local suite
+    for suite in "$@"; do
+        if [[ ! -x tests/$suite/run.sh ]]; then
+            say "$suite: no suite here, skipped"
+            continue
+        fi
+        say "$suite"
+        if ! command -v npm >/dev/null; then
+            echo "error: this suite needs npm; install it and run ./test.sh $suite" >&2
+            return 1
+        fi
+        cargo build --bin rookery
+        ROOKERY=${ROOKERY:-$target_dir/debug/rookery} "tests/$suite/run.sh"
+    done
+}
+
+reference_suites=(clients appview migration)
+
 case "${1:-all}" in
-    all) rust_tests; script_tests; peer_tests ;;
+    all) rust_tests; script_tests; peer_tests; reference_tests "${reference_suites[@]}" ;;
     rust) rust_tests ;;
     scripts) script_tests ;;
     peers) peer_tests ;;
+    clients | appview | migration) reference_tests "$1" ;;
     *) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0" >&2; exit 2 ;;
 esac
 say "all tests passed"

@@ -3,10 +3,10 @@
 import { Database, PlcServer } from '@did-plc/server'
 import { freePort } from './deadline.mjs'
 
-/** Starts one: `{ url, close }`. */
+/** Starts one: `{ url, close }`. Its address is a name: the resolver of the reference PDS refuses bare IP addresses. */
 export async function startDirectory() {
   const port = await freePort()
   const directory = PlcServer.create({ db: Database.mock(), port })
   await directory.start()
-  return { url: `http://127.0.0.1:${port}`, close: () => directory.destroy() }
+  return { url: `http://localhost:${port}`, close: () => directory.destroy() }
 }

@@ -71,8 +71,9 @@ export class Rookery {
    *
    * `dataDir`: where it keeps its data; absent, a temporary one that `close` removes.
    * `plcUrl`: a directory of the test's own; absent, the one inside the process.
+   * `port`: when others have to know it beforehand; absent, a free one.
    */
-  static async dev({ dataDir, plcUrl, args = [], env = {} } = {}) {
+  static async dev({ dataDir, plcUrl, port, args = [], env = {} } = {}) {
     const rookery = new Rookery()
     if (!dataDir) {
       const { directory, remove } = await temporaryDirectory()
@@ -80,7 +81,7 @@ export class Rookery {
       rookery.#removeData = remove
     }
     rookery.dataDir = dataDir
-    rookery.port = await freePort()
+    rookery.port = port ?? (await freePort())
     rookery.#env = env
     rookery.#args = (port) => [
       'dev',
