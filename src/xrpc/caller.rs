@@ -250,7 +250,8 @@ impl FromRequestParts<App> for ServiceCaller {
     }
 }
 
-/// [`ServiceCaller`], or nobody when there is no `Authorization` at all.
+/// [`ServiceCaller`], or nobody when there is no `Authorization` at all. Credentials of another kind are refused: whoever
+/// sends them expects them to matter.
 #[derive(Clone, Debug)]
 pub struct OptionalServiceCaller(pub Option<ServiceToken>);
 
@@ -261,8 +262,12 @@ impl FromRequestParts<App> for OptionalServiceCaller {
         if !parts.headers.contains_key(header::AUTHORIZATION) {
             return Ok(OptionalServiceCaller(None));
         }
-        let ServiceCaller(token) = ServiceCaller::from_request_parts(parts, app).await?;
-        Ok(OptionalServiceCaller(Some(token)))
+        match authorization(parts)? {
+            Authorization::Bearer(token) => {
+                service_token(parts, app, &token).await.map(|token| OptionalServiceCaller(Some(token)))
+            }
+            _ => Err(XrpcError::authentication_required("Invalid authorization header")),
+        }
     }
 }
 
@@ -278,7 +283,8 @@ impl FromRequestParts<App> for AccountCaller {
         match authorization(parts)? {
             // Sessions name no method; what cannot be read at all is refused as one.
             Authorization::Bearer(token)
-                if unverified_claims(&token).is_some_and(|claims| claims.contains_key("lxm")) =>
+                if unverified_claims(&token)
+                    .is_some_and(|claims| claims.get("lxm").is_some_and(|lxm| !lxm.is_null())) =>
             {
                 let token = service_token(parts, app, &token).await?;
                 if token.service.is_some() {

@@ -1,3 +1,4 @@
+use rookery::store::StoreError;
 use serde_json::{Value as Json, json};
 
 use crate::support::TestServer;
@@ -51,4 +52,39 @@ async fn what_is_not_a_did_is_refused() {
         let message = server.procedure(NSID).json(&json!({ "did": did })).send().await;
         assert!(message.error(400, "InvalidRequest").contains("did"), "{did}");
     }
+}
+
+/// Anyone may ask, so there is an end to it. A key that a move may need is never forgotten for it.
+#[tokio::test]
+async fn keys_for_dids_are_refused_beyond_ten_thousand_and_others_give_way() {
+    let server = TestServer::start().await;
+    let key = reserve(&server, json!({ "did": DID })).await;
+    let fill = |n_rows: i64, did: &'static str| {
+        server.app.store.write(move |tx| {
+            let now = tx.now() + 1;
+            let sql = format!(
+                "WITH RECURSIVE row (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM row WHERE n < ?1)
+                 INSERT INTO reserved_signing_key SELECT 'key ' || n || {did}, {did}, x'00', ?2 FROM row"
+            );
+            tx.execute(&sql.replace("|| NULL", ""), (n_rows, now))?;
+            Ok::<_, StoreError>(())
+        })
+    };
+    fill(9_999, "'did:web:' || n").await.unwrap();
+    let refused = server.procedure(NSID).json(&json!({ "did": OTHER })).send().await;
+    let message = refused.error(503, "NotEnoughResources");
+    assert!(message.contains("try again later"), "{message}");
+    assert_eq!(reserve(&server, json!({ "did": DID })).await, key, "what is held stays");
+
+    fill(1_000, "NULL").await.unwrap();
+    reserve(&server, json!({})).await;
+    let nameless = server.app.store.read(|db| {
+        let sql = "SELECT COUNT(*) FROM reserved_signing_key WHERE did IS NULL";
+        Ok::<_, StoreError>(db.query_row(sql, (), |row| row.get::<_, i64>(0))?)
+    });
+    assert_eq!(nameless.await.unwrap(), 1_000);
+
+    // Three days later there is room.
+    server.advance_secs(73 * HOUR_SECS);
+    reserve(&server, json!({ "did": OTHER })).await;
 }
