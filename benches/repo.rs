@@ -77,7 +77,6 @@ impl Server {
             email: None,
             password_hash: None,
             deactivated_at: None,
-            delete_after: None,
         };
         let inserted = self.app.store.write(move |tx| {
             let id = account::insert(tx, &new, tx.now())

@@ -88,8 +88,6 @@ pub struct NewAccount {
     pub password_hash: Option<String>,
     /// Moving in: deactivated from the start.
     pub deactivated_at: Option<Micros>,
-    /// Moving in: deleted when it has not been activated until then.
-    pub delete_after: Option<Micros>,
 }
 
 /// Why a row was not inserted.
@@ -161,9 +159,8 @@ pub fn list(db: &Connection, after_id: i64, n_max: usize) -> Result<Vec<Account>
 pub fn insert(db: &Connection, account: &NewAccount, now: Micros) -> Result<i64, InsertError> {
     let inserted = db
         .prepare_cached(
-            "INSERT INTO account
-                 (did, handle, email, password_hash, created_at, deactivated_at, delete_after)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO account (did, handle, email, password_hash, created_at, deactivated_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )
         .map_err(StoreError::from)?
         .insert((
@@ -173,7 +170,6 @@ pub fn insert(db: &Connection, account: &NewAccount, now: Micros) -> Result<i64,
             &account.password_hash,
             now,
             account.deactivated_at,
-            account.delete_after,
         ));
     inserted.map_err(|error| match taken_column(&error) {
         Some("did") => InsertError::DidTaken,

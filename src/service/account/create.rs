@@ -37,14 +37,10 @@ use crate::{
         refresh_token::{self, RefreshTokenRow},
         reserved_signing_key, signing_key,
     },
-    time::{Micros, SECOND},
 };
 
 /// Longest email address, in characters.
 const EMAIL_CHARS_MAX: usize = 254;
-/// How long an account that moves in has until it is activated. Then it is deleted, so that nobody keeps a handle or an
-/// address from its owner by beginning a move.
-const MOVE_IN_MICROS_MAX: Micros = 3 * 24 * 60 * 60 * SECOND;
 
 /// Who wants an account, and under which name.
 #[derive(Debug)]
@@ -161,7 +157,6 @@ impl Accounts {
                 email: email.as_ref().map(|email| email.to_lowercase()),
                 password_hash,
                 deactivated_at: None,
-                delete_after: None,
             },
             typed_email: email.unwrap_or_default(),
             sealed: parts.keys.seal(&key)?,
@@ -182,7 +177,8 @@ impl Accounts {
     /// Makes an account for a DID that exists already: deactivated, signed in, with an empty repo that an import
     /// replaces (MG-1, MG-2). `proven`: the DID that the caller has shown to be theirs.
     ///
-    /// It signs with the key that was reserved for the DID, when there is one.
+    /// It signs with the key that was reserved for the DID, when there is one. It stays until its owner or the operator
+    /// deletes it: a date on which it goes by itself could come after the DID has moved and before it is activated.
     pub async fn move_in(
         &self,
         did: Did,
@@ -203,15 +199,13 @@ impl Accounts {
                 (key, sealed)
             }
         };
-        let now = parts.clock.now();
         let prepared = Prepared {
             account: NewAccount {
                 did,
                 handle: Some(sign_up.handle),
                 email: email.as_ref().map(|email| email.to_lowercase()),
                 password_hash: self.hash(sign_up.password).await?,
-                deactivated_at: Some(now),
-                delete_after: Some(now + MOVE_IN_MICROS_MAX),
+                deactivated_at: Some(parts.clock.now()),
             },
             typed_email: email.unwrap_or_default(),
             sealed,
@@ -257,7 +251,6 @@ impl Accounts {
                 email: email.as_ref().map(|email| email.to_lowercase()),
                 password_hash: self.hash(adoption.password).await?,
                 deactivated_at: Some(parts.clock.now()),
-                delete_after: None,
             },
             typed_email: email.unwrap_or_default(),
             sealed: parts.keys.seal(&key)?,

@@ -182,7 +182,6 @@ mod tests {
             email: None,
             password_hash: None,
             deactivated_at: None,
-            delete_after: None,
         };
         let made = store.write(move |tx| {
             account::insert(tx, &new, tx.now())

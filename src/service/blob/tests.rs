@@ -66,7 +66,6 @@ impl Bench {
             email: None,
             password_hash: None,
             deactivated_at: None,
-            delete_after: None,
         };
         let (account_id, repo_id) = store
             .write::<_, SetupError, _>(move |tx| {

@@ -85,7 +85,6 @@ impl Bench {
             email: None,
             password_hash: None,
             deactivated_at: (!with_repo).then_some(1),
-            delete_after: None,
         };
         self.store
             .write::<_, SetupError, _>(move |tx| {

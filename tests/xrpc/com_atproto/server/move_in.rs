@@ -11,7 +11,6 @@ use crate::support::{Answer, PASSWORD, TestAccount, TestServer};
 
 const NSID: &str = "com.atproto.server.createAccount";
 const NEW_DID: &str = "did:web:new.test";
-const DAY_SECS: i64 = 24 * 60 * 60;
 
 /// The server that Alice leaves, and the one that she moves to.
 async fn two_servers() -> (TestServer, TestServer) {
@@ -78,17 +77,17 @@ async fn whoever_holds_the_key_of_a_did_gets_a_deactivated_account_and_nobody_he
     assert_eq!(import.status, 200, "{}", import.text());
 }
 
-/// It is deleted on that day if it has not been activated.
+/// The reference notes a date three days ahead and does nothing on it. Here dates are carried out, and an account whose DID
+/// has moved already must not go because its owner has not activated it yet.
 #[tokio::test]
-async fn an_account_that_moves_in_has_three_days() {
+async fn an_account_that_moves_in_has_an_empty_repo_and_all_the_time_that_it_needs() {
     let (old, new) = two_servers().await;
     let alice = old.create_account("alice").await;
     let token = proof(&old, &alice, NSID).await;
     move_in(&new, &token, &input(&alice)).await.ok();
     let account = new.app.accounts.list(0).await.unwrap().remove(0);
-    let deactivated_at = account.deactivated_at.unwrap();
-    assert_eq!(account.delete_after, Some(deactivated_at + 3 * DAY_SECS * 1_000_000));
-    assert!(account.repo_id.is_some(), "an empty repo, which an import replaces");
+    assert!(account.deactivated_at.is_some() && account.delete_after.is_none());
+    assert!(account.repo_id.is_some(), "which an import replaces");
 }
 
 #[tokio::test]
