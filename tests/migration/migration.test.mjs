@@ -10,13 +10,10 @@ import { after, before, describe, test } from 'node:test'
 import { freshHandle, password, signUp } from '../peers/support/account.mjs'
 import { startDirectory } from '../peers/support/directory.mjs'
 import { Subscriber } from '../peers/support/subscriber.mjs'
-import { startServer, subject } from '../reference/support/servers.mjs'
+import { noAppView, startServer, subject } from '../reference/support/servers.mjs'
 import { startSmtpSink } from '../reference/support/smtp.mjs'
 import { download, fill, picture, preferences, readRepo } from './support/content.mjs'
 import { Mover } from './support/mover.mjs'
-
-/** No call of these suites reaches it: it only makes the servers keep preferences. */
-const noAppView = { url: 'http://localhost:1', did: 'did:web:appview.invalid', mod: { url: 'http://localhost:1', did: 'did:web:mod.invalid' } }
 
 const refusal = (promise) => promise.then(
   () => assert.fail('this should have been refused'),

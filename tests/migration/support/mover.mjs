@@ -76,9 +76,14 @@ export class Mover {
   async mailedCode() {
     const before = this.smtp.mails.items.length
     await this.from.com.atproto.identity.requestPlcOperationSignature()
+    return this.codeAfter(before)
+  }
+
+  /** The code in the first mail after the first `before` ones. */
+  async codeAfter(before) {
     const mails = await this.smtp.mails.until((all) => all.length > before, 'a mail with a code')
-    const code = mails.at(-1).text.match(codePattern)?.[0]
-    assert.ok(code, `a code in: ${mails.at(-1).text}`)
+    const code = mails[before].text.match(codePattern)?.[0]
+    assert.ok(code, `a code in: ${mails[before].text}`)
     return code
   }
 

@@ -8,6 +8,15 @@ import { startReference } from './reference.mjs'
 /** `rookery` or `reference`, from the environment: the suites' run.sh sets SUBJECT. */
 export const subject = process.env.SUBJECT ?? 'rookery'
 
+const nowhere = 'http://localhost:1'
+
+/** An AppView that no call reaches: it only makes the servers keep preferences. */
+export const noAppView = {
+  url: nowhere,
+  did: 'did:web:appview.invalid',
+  mod: { url: nowhere, did: 'did:web:mod.invalid' },
+}
+
 /**
  * Starts a server that registers at `plcUrl` and mails to `smtp`, with the services of `appview` (see appview.mjs).
  * `did`: its own DID, when several must differ; nobody resolves it. Absent, `did:web:localhost`.
