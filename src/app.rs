@@ -19,7 +19,10 @@ use crate::{
         identity::{DidResolver, Identities, IdentityParts, PlcClient},
         keys::{KeyError, Keys},
         outbound::{Outbound, Reach},
+        preferences::Preferences,
+        proxy::Proxy,
         rate_limit::RateLimits,
+        read_after_write::ReadAfterWrite,
         repo::Repos,
     },
     store::{Store, StoreError, StoreOptions},
@@ -59,6 +62,12 @@ pub struct App {
     pub service_tokens: ServiceTokens,
     /// Requests to servers that others name.
     pub outbound: Outbound,
+    /// Requests that are sent on to other services.
+    pub proxy: Proxy,
+    /// Answers of the AppView, completed.
+    pub read_after_write: ReadAfterWrite,
+    /// Private settings of accounts.
+    pub preferences: Preferences,
     /// DID documents.
     pub did_resolver: DidResolver,
     /// The identities behind the accounts.
@@ -155,13 +164,21 @@ impl App {
             entropy.clone(),
         );
         let reach = if settings.dev { Reach::Anywhere } else { Reach::Public };
+        let outbound = Outbound::new(reach);
+        let proxy =
+            Proxy::new(settings.clone(), service_tokens.clone(), did_resolver.clone(), outbound.clone());
+        let read_after_write =
+            ReadAfterWrite::new(store.clone(), proxy.clone(), settings.clone(), clock.clone());
         let firehose = FirehoseOptions { window: settings.firehose_window, ..FirehoseOptions::default() };
         Ok(App {
             blobs: Blobs::new(store.clone(), clock.clone(), settings.blob_upload_limit_bytes),
             firehose: Firehose::new(store.clone(), clock.clone(), firehose),
             repos: Repos::new(store.clone(), keys.clone(), clock.clone(), entropy.clone()),
             service_tokens,
-            outbound: Outbound::new(reach),
+            outbound,
+            proxy,
+            read_after_write,
+            preferences: Preferences::new(store.clone(), clock.clone()),
             did_resolver,
             identities,
             admin: AdminPassword::new(&admin_password, &entropy),

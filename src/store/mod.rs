@@ -7,6 +7,7 @@
 //! Not for: rules. What may be written is decided in `service`.
 
 pub mod account;
+pub mod account_pref;
 pub mod app_password;
 pub mod backlink;
 pub mod blob;

@@ -42,6 +42,15 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Record> {
     })
 }
 
+/// A record, and when it was written here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The record.
+    pub record: Record,
+    /// When its newest version came.
+    pub indexed_at: Micros,
+}
+
 /// A record to be stored.
 #[derive(Clone, Copy, Debug)]
 pub struct NewRecord<'a> {
@@ -143,6 +152,25 @@ pub fn list(
     ))?;
     let rows = statement.query_map((repo_id, after, before, limit), from_row)?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Up to `limit` records that were written after `rev` and are not hidden, oldest rev first.
+pub fn list_since(db: &Connection, repo_id: i64, rev: Tid, limit: u32) -> Result<Vec<Written>, StoreError> {
+    let mut statement = db.prepare_cached(&format!(
+        "SELECT {COLUMNS}, indexed_at FROM record
+         WHERE repo_id = ?1 AND rev > ?2 AND takedown_ref IS NULL
+         ORDER BY rev, path LIMIT ?3"
+    ))?;
+    let rows = statement.query_map((repo_id, RevColumn(rev), limit), |row| {
+        Ok(Written { record: from_row(row)?, indexed_at: row.get(5)? })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// True when some record was written with `rev` or before.
+pub fn any_until(db: &Connection, repo_id: i64, rev: Tid) -> Result<bool, StoreError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM record WHERE repo_id = ?1 AND rev <= ?2)";
+    Ok(db.prepare_cached(sql)?.query_row((repo_id, RevColumn(rev)), |row| row.get(0))?)
 }
 
 /// Up to `limit` records with a path after `after`, in order of path, hidden ones too: the leaves of the tree.

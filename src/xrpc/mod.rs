@@ -1,9 +1,12 @@
 //! XRPC over HTTP: parse, authorise, call one service, answer. One file per lexicon method; path = NSID.
 //!
+//! What is not listed in any group is sent on to another service ([`proxy`]).
+//!
 //! A method's arguments are its checks, in their order: [`Params`], a caller of [`caller`], a body of [`input`]. Rate
 //! limits come after them and before the method (`method`, [`rate_limit`]). A group lists its methods in its `routes`
 //! with [`query`] and [`procedure`].
 
+pub mod app_bsky;
 pub mod caller;
 pub mod com_atproto;
 pub mod error;
@@ -11,16 +14,15 @@ pub mod input;
 mod linger;
 mod method;
 pub mod params;
+pub mod proxy;
 pub mod rate_limit;
 mod trace;
 mod unpack;
 
 use std::time::Duration;
 
-use atproto::syntax::Nsid;
 use axum::{
     Router,
-    extract::Request,
     http::{HeaderName, Method as Verb, header},
     middleware::{from_fn, from_fn_with_state},
     routing::{MethodRouter, any, get, post},
@@ -32,7 +34,7 @@ pub use self::{
     caller::{AdminOnly, Caller, Moderator, OptionalCaller, OptionalServiceCaller, ServiceCaller},
     error::XrpcError,
     input::{Input, NoInput, Upload, WRITE_INPUT_BYTES_MAX},
-    params::{Limit, Params},
+    params::{Limit, LooseParams, Params},
     rate_limit::Charges,
 };
 use crate::app::App;
@@ -42,9 +44,13 @@ const PREFLIGHT_TTL_SECS: u64 = 86_400;
 
 /// Everything under `/xrpc/`.
 pub fn router(app: App) -> Router {
-    Router::new()
-        .merge(com_atproto::routes())
-        .fallback_service(any(unknown_method).layer(from_fn(rate_limit::charge_unknown)))
+    let mut methods = Router::new().merge(com_atproto::routes()).merge(app_bsky::routes());
+    if app.settings.appview.is_some() {
+        methods = methods.merge(app_bsky::routes_with_appview());
+    }
+    let others = any(proxy::catch_all).layer(from_fn(rate_limit::charge_unknown)).with_state(app.clone());
+    methods
+        .fallback_service(others)
         .layer(from_fn(linger::linger))
         .layer(from_fn_with_state(app.clone(), rate_limit::account))
         .layer(from_fn(trace::trace))
@@ -72,16 +78,6 @@ where
 
 async fn wrong_verb(verb: Verb, expected: &'static str) -> XrpcError {
     XrpcError::invalid_request(format_args!("Incorrect HTTP method ({verb}) expected {expected}"))
-}
-
-/// A path that no method has: 501 when it names one (XR-2), 400 when it does not.
-async fn unknown_method(request: Request) -> XrpcError {
-    let nsid = request.uri().path().strip_prefix("/xrpc/").unwrap_or_default();
-    if Nsid::parse(nsid).is_ok() {
-        XrpcError::method_not_implemented()
-    } else {
-        XrpcError::invalid_request("invalid xrpc path")
-    }
 }
 
 /// Any page of any origin may call (XR-9): the tokens are in headers that a page must hold itself.

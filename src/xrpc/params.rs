@@ -25,18 +25,39 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     type Rejection = XrpcError;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Params<T>, XrpcError> {
-        parse(parts.uri.query().unwrap_or_default()).map(Params)
+        parse(parts.uri.query().unwrap_or_default(), |name| name).map(Params)
     }
 }
 
-fn parse<T: DeserializeOwned>(query: &str) -> Result<T, XrpcError> {
+/// [`Params`] of the few methods that also take arrays as `name[]=` and `name[0]=`, because older servers did.
+#[derive(Debug)]
+pub struct LooseParams<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for LooseParams<T> {
+    type Rejection = XrpcError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<LooseParams<T>, XrpcError> {
+        parse(parts.uri.query().unwrap_or_default(), without_index).map(LooseParams)
+    }
+}
+
+/// `name` of `name[]` and `name[12]`.
+fn without_index(name: &str) -> &str {
+    let index = name.strip_suffix(']').and_then(|name| name.rsplit_once('['));
+    match index {
+        Some((name, index)) if index.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => name,
+    }
+}
+
+fn parse<T: DeserializeOwned>(query: &str, plain_name: fn(&str) -> &str) -> Result<T, XrpcError> {
     let mut values = BTreeMap::<String, Vec<String>>::new();
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         if name == PROTOTYPE {
             return Err(XrpcError::invalid_request("a parameter must not be called __proto__"));
         }
         if !value.is_empty() {
-            values.entry(name.into_owned()).or_default().push(value.into_owned());
+            values.entry(plain_name(&name).to_owned()).or_default().push(value.into_owned());
         }
     }
     T::deserialize(MapAccessDeserializer::new(Named { rest: values.into_iter(), current: None }))
@@ -222,8 +243,17 @@ mod tests {
             ("name=a%20b+c", Example { name: "a b c".into(), ..example() }),
             ("name=a&small=255", Example { small: Some(255), ..example() }),
         ] {
-            assert_eq!(parse::<Example>(query).expect(query), expected, "{query}");
+            assert_eq!(parse::<Example>(query, |name| name).expect(query), expected, "{query}");
         }
+    }
+
+    #[test]
+    fn arrays_may_be_written_with_brackets_where_older_servers_took_them() {
+        let query = "name=a&cids[]=x&cids[1]=y&cids=z&limit[]=7";
+        let found = parse::<Example>(query, without_index).unwrap();
+        assert_eq!((found.cids, found.limit), (vec!["x".into(), "y".into(), "z".into()], Limit(7)));
+        assert_eq!(without_index("cids[a]"), "cids[a]");
+        assert_eq!(without_index("cids]"), "cids]");
     }
 
     #[test]
@@ -246,7 +276,7 @@ mod tests {
             ("name=a&__proto__=x", "__proto__"),
             ("name=a&%5F_proto__=", "__proto__"),
         ] {
-            let error = parse::<Example>(query).expect_err(query);
+            let error = parse::<Example>(query, |name| name).expect_err(query);
             assert!(format!("{error:?}").contains(named), "{query}: {error:?}");
             assert_eq!(error.status(), 400);
             assert_eq!(error.name(), "InvalidRequest");

@@ -5,6 +5,7 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod firehose;
+pub mod upstream;
 
 use std::{
     path::Path,
@@ -86,11 +87,17 @@ impl TestServer {
     }
 
     /// Stops the server as an operator does, and starts it again: same directory, addresses and clock.
-    pub async fn restart(mut self) -> TestServer {
+    pub async fn restart(self) -> TestServer {
+        self.restart_with(|_| {}).await
+    }
+
+    /// [`TestServer::restart`] with settings that `change` has been over.
+    pub async fn restart_with(mut self, change: impl FnOnce(&mut Settings)) -> TestServer {
         self.stop().await;
         let address = |url: &str| url.strip_prefix("http://").unwrap().to_owned();
         let listeners = (listen(&address(&self.url)).await, listen(&address(&self.plc_url)).await);
-        let settings = (*self.app.settings).clone();
+        let mut settings = (*self.app.settings).clone();
+        change(&mut settings);
         TestServer::open(self.dir.clone(), settings, listeners, self.clock_offset.clone()).await
     }
 

@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod app_bsky;
 mod com_atproto;
 mod frame;
+mod proxy;
 mod rate_limit;
 #[path = "../support/mod.rs"]
 mod support;

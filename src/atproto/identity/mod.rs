@@ -121,6 +121,13 @@ impl DidDocument {
         self.service(id, None)
     }
 
+    /// Endpoint of the first service with this fragment id and type.
+    ///
+    /// As for a PDS, an endpoint with a path, query or user name counts as absent.
+    pub fn typed_service_endpoint(&self, id: &str, service_type: &str) -> Option<String> {
+        self.service(id, Some(service_type))
+    }
+
     fn service(&self, id: &str, service_type: Option<&str>) -> Option<String> {
         let service = self
             .list("service")

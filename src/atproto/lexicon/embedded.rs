@@ -25,7 +25,10 @@ macro_rules! documents {
 
 /// File under `schemas/`, and its text.
 pub(super) const DOCUMENTS: &[(&str, &str)] = documents![
+    "app/bsky/actor/defs.json",
+    "app/bsky/actor/getPreferences.json",
     "app/bsky/actor/profile.json",
+    "app/bsky/actor/putPreferences.json",
     "app/bsky/actor/status.json",
     "app/bsky/embed/defs.json",
     "app/bsky/embed/external.json",
@@ -51,8 +54,11 @@ pub(super) const DOCUMENTS: &[(&str, &str)] = documents![
     "app/bsky/labeler/defs.json",
     "app/bsky/labeler/service.json",
     "app/bsky/notification/declaration.json",
+    "app/bsky/notification/registerPush.json",
+    "app/bsky/notification/unregisterPush.json",
     "app/bsky/richtext/facet.json",
     "chat/bsky/actor/declaration.json",
+    "com/atproto/admin/defs.json",
     "com/atproto/admin/disableAccountInvites.json",
     "com/atproto/admin/disableInviteCodes.json",
     "com/atproto/admin/enableAccountInvites.json",
@@ -60,6 +66,7 @@ pub(super) const DOCUMENTS: &[(&str, &str)] = documents![
     "com/atproto/identity/resolveHandle.json",
     "com/atproto/label/defs.json",
     "com/atproto/lexicon/schema.json",
+    "com/atproto/moderation/createReport.json",
     "com/atproto/moderation/defs.json",
     "com/atproto/repo/applyWrites.json",
     "com/atproto/repo/createRecord.json",

@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod identity;
+pub mod moderation;
 pub mod repo;
 pub mod server;
 pub mod sync;
@@ -16,6 +17,7 @@ pub(super) fn routes() -> Router<App> {
     Router::new()
         .merge(admin::routes())
         .merge(identity::routes())
+        .merge(moderation::routes())
         .merge(repo::routes())
         .merge(server::routes())
         .merge(sync::routes())

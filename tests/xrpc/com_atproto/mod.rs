@@ -1,5 +1,6 @@
 mod admin;
 mod identity;
+mod moderation;
 mod repo;
 mod server;
 mod sync;

@@ -4,40 +4,58 @@ use atproto::{
     data::Value,
     syntax::{AtIdentifier, Nsid, RecordKey, RepoPath},
 };
-use axum::{Json, extract::State};
+use axum::{
+    Json,
+    extract::State,
+    http::request::Parts,
+    response::{IntoResponse, Response},
+};
 use serde::{Deserialize, Serialize};
 
 use super::{CidText, find, record_uri};
 use crate::{
     app::App,
-    xrpc::{Params, XrpcError},
+    xrpc::{
+        Params, XrpcError,
+        proxy::{pass_on, proxy_header, send_query},
+    },
 };
 
-/// 400 `InvalidRequest` when the repo is not served here, `RecordNotFound` when it has no such record (or, with
-/// `cid`, not that version of it).
+const NSID: &str = "com.atproto.repo.getRecord";
+
+/// A repo that is not served here is looked for at the AppView, if there is one, in nobody's name. 400 `RecordNotFound`
+/// when a repo of ours has no such record (or, with `cid`, not that version of it).
 pub(super) async fn get_record(
     State(app): State<App>,
     Params(params): Params<GetRecordParams>,
-) -> Result<Json<GetRecordOutput>, XrpcError> {
+    parts: Parts,
+) -> Result<Response, XrpcError> {
     let path = RepoPath::new(&params.collection, &params.rkey);
     let not_found = || {
         let uri = format!("at://{}/{path}", params.repo);
         XrpcError::bad_request("RecordNotFound", format_args!("Could not locate record: {uri}"))
     };
-    let account = find(&app, &params.repo).await?.filter(|account| account.is_active()).ok_or_else(|| {
-        XrpcError::invalid_request(format_args!(
-            "Could not locate record: {} is not hosted here",
-            params.repo
-        ))
-    })?;
+    let Some(account) = find(&app, &params.repo).await?.filter(|account| account.is_active()) else {
+        return elsewhere(&app, &parts).await;
+    };
     let repo_id = account.repo_id.ok_or_else(not_found)?;
     let found = app.repos.get_record(repo_id, path.clone(), params.cid.map(|cid| cid.0)).await?;
     let record = found.ok_or_else(not_found)?;
-    Ok(Json(GetRecordOutput {
+    let output = GetRecordOutput {
         uri: record_uri(&account.did, &record.path),
         cid: record.cid.to_string(),
         value: record.value,
-    }))
+    };
+    Ok(Json(output).into_response())
+}
+
+/// What the AppView, or the service of the `atproto-proxy` header, knows of the record.
+async fn elsewhere(app: &App, parts: &Parts) -> Result<Response, XrpcError> {
+    if app.settings.appview.is_none() {
+        return Err(XrpcError::invalid_request("Could not locate record"));
+    }
+    let target = app.proxy.target(NSID, proxy_header(&parts.headers)?).await?;
+    pass_on(send_query(app, parts, &target, None).await)
 }
 
 #[derive(Deserialize)]
