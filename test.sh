@@ -33,7 +33,7 @@ script_tests() {
     say "shell scripts"
     local scripts=(test.sh install.sh .ci/run tests/install.sh benches/memory.sh)
     local script
-    for script in tests/*/run.sh tests/reference/install.sh; do
+    for script in tests/*/run.sh tests/reference/{install,debian}.sh; do
         [[ -f $script ]] && scripts+=("$script")
     done
     for script in "${scripts[@]}"; do bash -n "$script"; done

@@ -9,25 +9,12 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=tests/reference/debian.sh
+. "$here/../reference/debian.sh"
 
-have_postgres() { compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; }
-
-install_postgres() {
-  export DEBIAN_FRONTEND=noninteractive
-  apt-get update -qq
-  # The package makes and starts a cluster unless told beforehand.
-  apt-get install -y -qq --no-install-recommends postgresql-common
-  sed -i -E 's/^#?\s*create_main_cluster\s*=.*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf
-  apt-get install -y -qq --no-install-recommends postgresql-15
-}
-
-if ! have_postgres; then
-  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-    echo "tests/appview: installing postgresql-15" >&2
-    install_postgres >&2
-  else
-    echo "tests/appview: SKIPPED: it needs PostgreSQL; install the Debian package postgresql-15, or run as root" >&2
-    exit 0
-  fi
+have_postgres() { compgen -G '/usr/lib/postgresql/*/bin/initdb'; }
+if ! debian_package postgresql-15 have_postgres; then
+  echo "tests/appview: SKIPPED: there is no PostgreSQL" >&2
+  exit 0
 fi
 exec "$here/../reference/run.sh" appview "$@"

@@ -8,6 +8,8 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=tests/reference/debian.sh
+. "$here/../reference/debian.sh"
 cache=${ROOKERY_TEST_CACHE:-$HOME/.cache/rookery}
 
 # A virtual environment per list of packages, made beside its place and moved there when it is whole. Its pip knows
@@ -20,25 +22,19 @@ python_environment() {
     mkdir -p "$cache"
     local fresh
     fresh=$(mktemp -d "$venv.XXXXXX")
-    if ! python3 -m venv "$fresh" >&2; then
-      rm -rf "$fresh"
-      return 1
-    fi
-    "$fresh/bin/pip" install --quiet --disable-pip-version-check -r "$here/python/requirements.txt" >&2
+    python3 -m venv "$fresh" >&2 || return 1
+    "$fresh/bin/pip" install --quiet --disable-pip-version-check -r "$here/python/requirements.txt" >&2 || return 1
     mv -T "$fresh" "$venv" 2>/dev/null || rm -rf "$fresh"
   fi
   echo "$venv/bin/python"
 }
 
-if ! command -v python3 >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-  echo "tests/clients: installing python3-venv" >&2
-  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-venv; } >&2
-fi
-if PYTHON_SDK=$(python_environment); then
+# What `python3 -m venv` needs is a package of its own in Debian.
+if debian_package python3-venv python3 -c 'import venv, ensurepip'; then
+  PYTHON_SDK=$(python_environment)
   export PYTHON_SDK
 else
-  unset PYTHON_SDK
-  echo "tests/clients: the Python SDK is SKIPPED: python3 with venv is needed (Debian: python3-venv)" >&2
+  echo "tests/clients: the Python SDK is SKIPPED" >&2
 fi
 command -v goat >/dev/null || echo "tests/clients: goat is SKIPPED: no such program on the PATH" >&2
 exec "$here/../reference/run.sh" clients "$@"
