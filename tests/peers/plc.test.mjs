@@ -1,10 +1,11 @@
 // The official directory takes our operations, and the official client and checker take our inner directory.
 
+import { AtpAgent } from '@atproto/api'
 import { P256Keypair, Secp256k1Keypair } from '@atproto/crypto'
 import { Client, assureValidCreationOp, assureValidOp, createUpdateOp, validateOperationLog } from '@did-plc/lib'
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import { signUp, signingKeyOf } from './support/account.mjs'
+import { freshHandle, signUp, signingKeyOf } from './support/account.mjs'
 import { freePort } from './support/deadline.mjs'
 import { startDirectory } from './support/directory.mjs'
 import { Rookery } from './support/rookery.mjs'
@@ -45,9 +46,9 @@ describe('did:plc', { timeout: 60_000 }, () => {
 
     test('the recovery key of the person outranks the key of the server', async () => {
       const mine = await Secp256k1Keypair.create()
-      const agent = await signUp(server)
-      const handle = agent.session.handle.replace('.test', 'r.test')
-      const { data } = await agent.com.atproto.server.createAccount({
+      const handle = freshHandle('recover')
+      const anonymous = new AtpAgent({ service: server.url })
+      const { data } = await anonymous.com.atproto.server.createAccount({
         handle,
         email: `${handle}@example.com`,
         password: 'long enough',
