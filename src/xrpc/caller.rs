@@ -259,10 +259,8 @@ impl FromRequestParts<App> for OptionalServiceCaller {
     type Rejection = XrpcError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<OptionalServiceCaller, XrpcError> {
-        if !parts.headers.contains_key(header::AUTHORIZATION) {
-            return Ok(OptionalServiceCaller(None));
-        }
         match authorization(parts)? {
+            Authorization::None => Ok(OptionalServiceCaller(None)),
             Authorization::Bearer(token) => {
                 service_token(parts, app, &token).await.map(|token| OptionalServiceCaller(Some(token)))
             }

@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 
 use super::{
     Accounts,
+    disposable_email::is_disposable,
     handle_policy::{self, Asker, HandleError},
 };
 use crate::{
@@ -87,7 +88,7 @@ pub enum CreateAccountError {
     /// None given.
     #[error("Email is required")]
     EmailMissing,
-    /// Not an address.
+    /// Not an address, or one that nobody keeps.
     #[error("This email address is not supported, please use a different email.")]
     EmailInvalid,
     /// Another account has it. Shown as it was typed.
@@ -351,13 +352,15 @@ fn check_password(password: Option<&Zeroizing<String>>) -> Result<(), CreateAcco
     }
 }
 
-/// An address that mail could reach: one `@`, something before it, a domain with a dot after it, no blanks.
+/// An address that mail could reach, and that somebody keeps: one `@`, something before it, a domain with a dot after it,
+/// no blanks.
 fn check_email(email: String) -> Result<String, CreateAccountError> {
     let looks_right = email.split_once('@').is_some_and(|(local, domain)| {
         !local.is_empty()
             && domain.contains('.')
             && domain.split('.').all(|label| !label.is_empty() && !label.starts_with('-'))
             && !domain.contains('@')
+            && !is_disposable(domain)
     });
     let has_blanks = email.chars().any(|char| char.is_whitespace() || char.is_control());
     if !looks_right || has_blanks || email.chars().count() > EMAIL_CHARS_MAX {

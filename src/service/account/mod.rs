@@ -3,6 +3,7 @@
 //! | operation | file |
 //! |---|---|
 //! | a new account with a DID of its own, and an account for a DID that moves in | [`create`] |
+//! | which mail addresses nobody keeps | [`disposable_email`] |
 //! | which handles are given out | [`handle_policy`] |
 //! | invite codes, made by the operator and earned | [`invite`] |
 //! | signing keys handed out before their account exists | [`reserve`] |
@@ -10,6 +11,7 @@
 //! Not for: signing in (`service::auth`).
 
 pub mod create;
+pub mod disposable_email;
 pub mod handle_policy;
 pub mod invite;
 pub mod reserve;

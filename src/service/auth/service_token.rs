@@ -134,7 +134,7 @@ impl ServiceTokens {
             "iss": account.did,
             "aud": aud,
             "exp": exp.unwrap_or(now + SERVICE_TOKEN_TTL_SECS),
-            "jti": URL_SAFE_NO_PAD.encode(self.inner.entropy.bytes::<16>()),
+            "jti": format!("{:032x}", u128::from_be_bytes(self.inner.entropy.bytes())),
         });
         if let (Some(lxm), Some(claims)) = (lxm, claims.as_object_mut()) {
             claims.insert("lxm".to_owned(), lxm.into());

@@ -13,7 +13,9 @@ const NSID: &str = "com.atproto.server.createAccount";
 async fn a_sign_up_makes_a_did_an_account_and_a_session() {
     let server = TestServer::start().await;
     let input = json!({ "handle": "Alice.test", "email": "Alice@Example.com", "password": PASSWORD });
-    let output = server.procedure(NSID).json(&input).send().await.ok();
+    let answer = server.procedure(NSID).json(&input).send().await;
+    assert_eq!(answer.header("cache-control"), Some("private"));
+    let output = answer.ok();
     assert_eq!(output["handle"], "alice.test");
     let did = output["did"].as_str().unwrap();
 
@@ -98,6 +100,7 @@ async fn sign_ups_that_cannot_be_served_say_why() {
         ("handle", json!("TAKEN.test"), "InvalidRequest", "Handle already taken: taken.test"),
         ("email", json!("TAKEN@Example.com"), "InvalidRequest", "Email already taken: TAKEN@Example.com"),
         ("email", json!("nonsense"), "InvalidRequest", "not supported"),
+        ("email", json!("alice@Mailinator.com"), "InvalidRequest", "not supported"),
         ("email", Json::Null, "InvalidRequest", "Email is required"),
         ("password", json!(long), "InvalidRequest", "too long"),
         ("recoveryKey", json!("did:key:nonsense"), "InvalidRequest", "recoveryKey"),

@@ -41,6 +41,7 @@ async fn a_token_says_who_for_whom_what_for_and_until_when_and_is_signed_by_the_
     assert_eq!(said["exp"].as_i64().unwrap() - said["iat"].as_i64().unwrap(), 60);
     let verified = server.app.service_tokens.verify(token, UPLOAD).await.unwrap();
     assert_eq!(verified.iss.as_str(), alice.did);
+    assert_eq!(said["jti"].as_str().unwrap().len(), 32);
     let again = ask(&server, &alice.access_jwt, &[("aud", OURS), ("lxm", UPLOAD)]).await.ok();
     assert_ne!(claims(again["token"].as_str().unwrap())["jti"], said["jti"]);
 
