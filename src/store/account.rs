@@ -3,7 +3,7 @@
 use atproto::syntax::{Did, Handle};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row};
 
-use super::{StoreError, column::TextColumn};
+use super::{StoreError, app_password, column::TextColumn, deleted_account, refresh_token};
 use crate::time::Micros;
 
 /// A row of `account`.
@@ -159,8 +159,11 @@ pub fn list(db: &Connection, after_id: i64, n_max: usize) -> Result<Vec<Account>
 pub fn insert(db: &Connection, account: &NewAccount, now: Micros) -> Result<i64, InsertError> {
     let inserted = db
         .prepare_cached(
-            "INSERT INTO account (did, handle, email, password_hash, created_at, deactivated_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            // The numbers of deleted accounts are not given out again.
+            "INSERT INTO account (id, did, handle, email, password_hash, created_at, deactivated_at)
+             VALUES (1 + MAX(COALESCE((SELECT MAX(id) FROM account), 0),
+                             COALESCE((SELECT MAX(id) FROM deleted_account), 0)),
+                     ?1, ?2, ?3, ?4, ?5, ?6)",
         )
         .map_err(StoreError::from)?
         .insert((
@@ -202,4 +205,98 @@ pub fn set_invites_disabled(db: &Connection, did: &Did, disabled: bool) -> Resul
 pub fn set_repo(db: &Connection, account_id: i64, repo_id: i64) -> Result<(), StoreError> {
     db.prepare_cached("UPDATE account SET repo_id = ?2 WHERE id = ?1")?.execute((account_id, repo_id))?;
     Ok(())
+}
+
+/// Puts the account to rest as of `now`, perhaps with a date for its deletion. Again is fine: both are overwritten.
+pub fn set_deactivated(
+    db: &Connection,
+    account_id: i64,
+    now: Micros,
+    delete_after: Option<Micros>,
+) -> Result<(), StoreError> {
+    db.prepare_cached("UPDATE account SET deactivated_at = ?2, delete_after = ?3 WHERE id = ?1")?
+        .execute((account_id, now, delete_after))?;
+    Ok(())
+}
+
+/// Wakes the account up and forgets the date of its deletion.
+pub fn set_activated(db: &Connection, account_id: i64) -> Result<(), StoreError> {
+    db.prepare_cached("UPDATE account SET deactivated_at = NULL, delete_after = NULL WHERE id = ?1")?
+        .execute([account_id])?;
+    Ok(())
+}
+
+/// Takes the account down for the reason given, or lets it up again.
+pub fn set_takedown(db: &Connection, account_id: i64, takedown_ref: Option<&str>) -> Result<(), StoreError> {
+    db.prepare_cached("UPDATE account SET takedown_ref = ?2 WHERE id = ?1")?
+        .execute((account_id, takedown_ref))?;
+    Ok(())
+}
+
+/// Gives the account another password, as a PHC string, and ends its sessions and app passwords.
+pub fn replace_password(db: &Connection, account_id: i64, password_hash: &str) -> Result<(), StoreError> {
+    db.prepare_cached("UPDATE account SET password_hash = ?2 WHERE id = ?1")?
+        .execute((account_id, password_hash))?;
+    app_password::delete_all(db, account_id)?;
+    refresh_token::delete_all(db, account_id)
+}
+
+/// Gives the account another address, in lower case, which nobody has confirmed; false when another account has it.
+pub fn set_email(db: &Connection, account_id: i64, email: &str) -> Result<bool, StoreError> {
+    let updated = db
+        .prepare_cached("UPDATE account SET email = ?2, email_confirmed_at = NULL WHERE id = ?1")?
+        .execute((account_id, email));
+    match updated {
+        Ok(_) => Ok(true),
+        Err(error) if taken_column(&error) == Some("email") => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Notes that the address was confirmed at `now`.
+pub fn set_email_confirmed(db: &Connection, account_id: i64, now: Micros) -> Result<(), StoreError> {
+    db.prepare_cached("UPDATE account SET email_confirmed_at = ?2 WHERE id = ?1")?
+        .execute((account_id, now))?;
+    Ok(())
+}
+
+/// DIDs of up to `limit` deactivated accounts whose date of deletion is not after `now`, the longest overdue first.
+/// Those that the operator took down are left out: what was taken down stays as evidence.
+pub fn list_due(db: &Connection, now: Micros, limit: u32) -> Result<Vec<Did>, StoreError> {
+    let mut statement = db.prepare_cached(
+        "SELECT did FROM account
+         WHERE delete_after <= ?1 AND deactivated_at IS NOT NULL AND takedown_ref IS NULL
+         ORDER BY delete_after LIMIT ?2",
+    )?;
+    let rows = statement.query_map((now, limit), |row| Ok(row.get::<_, TextColumn<Did>>(0)?.0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Deletes the account with all that can be deleted at once: sessions, codes, its key, invites that nobody used, and
+/// whatever other tables keep about it. `seq`: the event that says so.
+///
+/// A table that refers to `account (id)` says `ON DELETE CASCADE`, or has its line here; one that knows accounts by DID
+/// always has its line here. Repositories, blobs and older events can be large: they are noted in `deleted_account`
+/// and go in steps ([`deleted_account`]).
+pub fn delete_everything(
+    db: &Connection,
+    account: &Account,
+    seq: i64,
+    now: Micros,
+) -> Result<(), StoreError> {
+    for by_id in
+        ["DELETE FROM refresh_token WHERE account_id = ?1", "DELETE FROM signing_key WHERE account_id = ?1"]
+    {
+        db.prepare_cached(by_id)?.execute([account.id])?;
+    }
+    for by_did in [
+        // A code that somebody signed up with stays, of no further use: it says who invited whom.
+        "DELETE FROM invite_code
+         WHERE for_account = ?1 AND NOT EXISTS (SELECT 1 FROM invite_code_use WHERE code = invite_code.code)",
+        "UPDATE invite_code SET disabled = 1 WHERE for_account = ?1",
+    ] {
+        db.prepare_cached(by_did)?.execute([account.did.as_str()])?;
+    }
+    db.prepare_cached("DELETE FROM account WHERE id = ?1")?.execute([account.id])?;
+    deleted_account::insert(db, account.id, &account.did, seq, now)
 }

@@ -68,6 +68,9 @@ pub enum PutError {
     /// The operator took this blob down; it does not come back by uploading it again (BL-12).
     #[error("blob has been takendown, cannot re-upload")]
     Takendown,
+    /// The account was deleted in the meantime.
+    #[error("the account is not here any more")]
+    NoAccount,
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -207,6 +210,9 @@ pub fn put(
     size: u64,
     now: Micros,
 ) -> Result<Blob, PutError> {
+    if !tx.prepare_cached("SELECT 1 FROM account WHERE id = ?1")?.exists([account_id])? {
+        return Err(PutError::NoAccount);
+    }
     let text = cid.to_string();
     tx.prepare_cached(
         "INSERT INTO blob (account_id, cid, mime_type, size, created_at, temporary) VALUES (?1, ?2, ?3, ?4, ?5, 1)
@@ -246,6 +252,21 @@ pub fn collect_temporary(tx: &Connection, before: Micros, rows_max: u32) -> Resu
         note_garbage(tx, *account_id, cid)?;
     }
     Ok(collected.len())
+}
+
+/// Deletes up to `rows_max` blobs of an account that is deleted, taken-down ones too; returns how many. Their files are
+/// noted in `blob_garbage`.
+pub fn delete_of_account(tx: &Connection, account_id: i64, rows_max: u32) -> Result<usize, StoreError> {
+    let deleted = tx
+        .prepare_cached(
+            "DELETE FROM blob WHERE id IN (SELECT id FROM blob WHERE account_id = ?1 LIMIT ?2) RETURNING cid",
+        )?
+        .query_map((account_id, rows_max), |row| row.get::<_, String>(0))?
+        .collect::<Result<Vec<_>, _>>()?;
+    for cid in &deleted {
+        note_garbage(tx, account_id, cid)?;
+    }
+    Ok(deleted.len())
 }
 
 // Files that may have no row.

@@ -87,3 +87,9 @@ pub fn delete_expired(db: &Connection, account_id: i64, now: Micros) -> Result<(
         .execute((account_id, now))?;
     Ok(())
 }
+
+/// Deletes every token of an account, those of its app passwords too: all sessions end with their access tokens.
+pub fn delete_all(db: &Connection, account_id: i64) -> Result<(), StoreError> {
+    db.prepare_cached("DELETE FROM refresh_token WHERE account_id = ?1")?.execute([account_id])?;
+    Ok(())
+}

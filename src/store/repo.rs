@@ -122,16 +122,23 @@ pub fn list_served(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Up to `limit` generations that no account serves, as (id, account id), oldest first.
+/// Up to `limit` generations that no account serves, those of deleted accounts among them, as (id, account id), oldest
+/// first.
 pub fn list_unserved(db: &Connection, limit: u32) -> Result<Vec<(i64, i64)>, StoreError> {
     let mut statement = db.prepare_cached(
         "SELECT repo.id, repo.account_id
-         FROM repo JOIN account ON account.id = repo.account_id
+         FROM repo LEFT JOIN account ON account.id = repo.account_id
          WHERE account.repo_id IS NOT repo.id
          ORDER BY repo.id LIMIT ?1",
     )?;
     let rows = statement.query_map([limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The oldest generation of an account, served or not.
+pub fn get_any_of(db: &Connection, account_id: i64) -> Result<Option<i64>, StoreError> {
+    let mut statement = db.prepare_cached("SELECT MIN(id) FROM repo WHERE account_id = ?1")?;
+    Ok(statement.query_row([account_id], |row| row.get(0))?)
 }
 
 /// Removes up to about `limit` rows of a generation that is not served; true once nothing of it is left.

@@ -62,3 +62,13 @@ pub fn enter(db: &Connection, repo_id: i64, order: Order, entries: &[Entry]) -> 
     }
     Ok(())
 }
+
+/// Distinct CIDs of records and of nodes.
+pub fn count_blocks(db: &Connection, repo_id: i64) -> Result<u64, StoreError> {
+    let mut statement = db.prepare_cached(
+        "SELECT (SELECT COUNT(DISTINCT cid) FROM record_cid WHERE repo_id = ?1)
+              + (SELECT COUNT(DISTINCT cid) FROM mst_node_cid WHERE repo_id = ?1)",
+    )?;
+    let n: i64 = statement.query_row([repo_id], |row| row.get(0))?;
+    Ok(u64::try_from(n).unwrap_or(0))
+}

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{StoreError, StoreOptions};
+use super::{StoreError, StoreOptions, repo_seq};
 use crate::time::{Clock, Micros};
 
 /// Changes waiting for the writer before callers have to wait for a place.
@@ -36,6 +36,7 @@ pub struct WriteTx<'a> {
     now: Micros,
     last_seq: i64,
     frames: Vec<(i64, Bytes)>,
+    removed_events: bool,
 }
 
 impl Deref for WriteTx<'_> {
@@ -67,6 +68,14 @@ impl WriteTx<'_> {
         self.last_seq = seq;
         self.frames.push((seq, frame));
         Ok(seq)
+    }
+
+    /// Removes up to `limit` events about `did` numbered below `seq`; returns how many. Whoever subscribes after the
+    /// commit does not see them, whether they stood in the table or also in memory. Repeat until it is below `limit`.
+    pub fn remove_events(&mut self, did: &Did, seq: i64, limit: u32) -> Result<usize, StoreError> {
+        let removed = repo_seq::delete_of_did_before(self.connection, did, seq, limit)?;
+        self.removed_events |= removed > 0;
+        Ok(removed)
     }
 }
 
@@ -159,8 +168,8 @@ impl Ring {
         self.last.send_replace(last);
     }
 
-    /// Lets go of everything, after another process has appended events up to `last_seq`: readers find those in the
-    /// table.
+    /// Lets go of everything, after events up to `last_seq` have been appended by another process, or some have been
+    /// removed: readers find what there is in the table.
     fn skip_to(&self, last_seq: i64) {
         let mut held = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
         *held = RingFrames { floor: last_seq, queue: VecDeque::new(), bytes: 0 };
@@ -309,6 +318,7 @@ impl Worker {
             now: self.clock.now(),
             last_seq: self.last_seq,
             frames: Vec::new(),
+            removed_events: false,
         };
         for job in group {
             let (last_seq, n_frames) = (tx.last_seq, tx.frames.len());
@@ -320,10 +330,15 @@ impl Worker {
             }
             tx.connection.prepare_cached("RELEASE change")?.execute(())?;
         }
-        let (last_seq, frames) = (tx.last_seq, tx.frames);
+        let WriteTx { last_seq, frames, removed_events, .. } = tx;
         self.connection.execute_batch("COMMIT")?;
         self.last_seq = last_seq;
-        self.ring.publish(frames);
+        if removed_events {
+            // Frames in memory do not say whose they are. Events go rarely, and the table has the others.
+            self.ring.skip_to(last_seq);
+        } else {
+            self.ring.publish(frames);
+        }
         Ok(())
     }
 }

@@ -53,6 +53,13 @@ impl Blobs {
         Ok(swept)
     }
 
+    /// Hands the blobs of a deleted account to the next [`Blobs::sweep`].
+    pub async fn release_all(&self, account_id: i64) -> Result<(), StoreError> {
+        let store = &self.inner.store;
+        while store.write(move |tx| blob::delete_of_account(tx, account_id, STEP_MAX)).await? > 0 {}
+        Ok(())
+    }
+
     /// Removes those of the `noted` files that have no row, and takes back the notes.
     async fn remove_files(&self, noted: Vec<(i64, String)>) -> Result<usize, StoreError> {
         let shared = &*self.inner;

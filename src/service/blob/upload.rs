@@ -54,6 +54,9 @@ pub enum UploadError {
     /// The operator took this blob down (BL-12).
     #[error("Blob has been takendown, cannot re-upload")]
     Takendown,
+    /// The account was deleted while the bytes came in.
+    #[error("Account not found")]
+    NoAccount,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -63,6 +66,7 @@ impl From<PutError> for UploadError {
     fn from(error: PutError) -> Self {
         match error {
             PutError::Takendown => UploadError::Takendown,
+            PutError::NoAccount => UploadError::NoAccount,
             PutError::Store(error) => UploadError::Store(error),
         }
     }

@@ -420,12 +420,25 @@ impl Signed {
 
     /// Announces the state as a whole (SY-15).
     pub fn append_sync(&self, tx: &mut WriteTx<'_>) -> Result<(), StoreError> {
-        let blocks = car::encode(&[self.cid], [(&self.cid, &self.block[..])]);
-        tx.append_event(&self.did, |seq, time| {
-            Frame::Sync(event::Sync { seq, time, did: self.did.clone(), rev: self.rev, blocks })
-        })?;
-        Ok(())
+        append_sync(tx, &self.did, self.cid, self.rev, &self.block)
     }
+}
+
+/// Announces the state of the repo of `did` as a whole: its newest commit (SY-15).
+pub fn announce_head(tx: &mut WriteTx<'_>, did: &Did, head: &Head) -> Result<(), StoreError> {
+    append_sync(tx, did, head.commit, head.rev, &head.commit_block)
+}
+
+fn append_sync(
+    tx: &mut WriteTx<'_>,
+    did: &Did,
+    commit: Cid,
+    rev: Tid,
+    block: &[u8],
+) -> Result<(), StoreError> {
+    let blocks = car::encode(&[commit], [(&commit, block)]);
+    tx.append_event(did, |seq, time| Frame::Sync(event::Sync { seq, time, did: did.clone(), rev, blocks }))?;
+    Ok(())
 }
 
 /// The account's number and its repo, if it may be written to now.

@@ -235,6 +235,20 @@ impl Repos {
         Ok(imported)
     }
 
+    /// Removes the generations of an account that has been deleted; false while an import into it is still running.
+    pub async fn remove_generations_of_deleted(&self, account_id: i64) -> Result<bool, StoreError> {
+        loop {
+            if self.inner.imports.is_running(account_id) {
+                return Ok(false);
+            }
+            let next = self.inner.store.read(move |db| repo::get_any_of(db, account_id)).await?;
+            match next {
+                Some(repo_id) => remove_generation(&self.inner.store, repo_id).await?,
+                None => return Ok(true),
+            }
+        }
+    }
+
     /// Removes what imports that were cut short, or replaced repositories, have left. For start-up; running imports
     /// are left alone. Returns how many generations are gone.
     pub async fn sweep_generations(&self) -> Result<usize, StoreError> {
@@ -345,7 +359,10 @@ impl Import {
             Stage::open(&self.store, &self.runtime, self.account_id, rev, self.options.bytes_max)?;
         let repo_id = stage.repo_id();
         let published = stage.fill(&mut blocks, commit.data, progress, &mut self.options.progress).and_then(
-            |n_records| self.publish(Staged { repo_id, rev, data: commit.data, n_records }, before),
+            |n_records| {
+                let account_id = self.account_id;
+                self.publish(Staged { account_id, repo_id, rev, data: commit.data, n_records }, before)
+            },
         );
         if published.is_err()
             && let Err(error) = self.runtime.block_on(remove_generation(&self.store, repo_id))
@@ -376,6 +393,7 @@ impl Import {
 
 /// A generation that is complete but for its commit.
 struct Staged {
+    account_id: i64,
     repo_id: i64,
     /// Rev of its rows.
     rev: Tid,
@@ -392,7 +410,10 @@ impl Staged {
         clock_id: u16,
         before: &Served,
     ) -> Result<Imported, ImportError> {
-        let account = account::get_by_did(tx, did)?.ok_or(ImportError::NoAccount)?;
+        // Deleted, and perhaps made anew, in the meantime: what was staged belongs to the account that is gone.
+        let account = account::get_by_did(tx, did)?
+            .filter(|account| account.id == self.account_id)
+            .ok_or(ImportError::NoAccount)?;
         if account.status() == Status::Takendown {
             return Err(ImportError::Takendown);
         }

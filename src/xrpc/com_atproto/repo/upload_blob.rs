@@ -44,6 +44,7 @@ impl From<UploadError> for XrpcError {
             | UploadError::Length { .. }
             | UploadError::Interrupted(_)
             | UploadError::Takendown => XrpcError::invalid_request(error),
+            UploadError::NoAccount => XrpcError::forbidden("AccountNotFound", error),
             UploadError::TooSlow => XrpcError::new(StatusCode::REQUEST_TIMEOUT, "RequestTimeout", error),
             UploadError::Busy => XrpcError::busy(error),
             UploadError::Store(error) => error.into(),
