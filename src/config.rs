@@ -11,6 +11,7 @@ mod rate_limits;
 mod raw;
 mod secret_file;
 mod services;
+pub mod smtp_url;
 
 use std::{
     net::SocketAddr,
@@ -25,13 +26,13 @@ use atproto::{
 use ipnet::IpNet;
 use zeroize::Zeroizing;
 
-use self::raw::RawSettings;
 pub use self::{
     rate_limits::RateLimitsConfig,
     raw::Origin,
     secret_file::{MASTER_KEY_BYTES, MasterKey, load_or_create_master_key},
     services::{ServiceAt, ServicesConfig},
 };
+use self::{raw::RawSettings, smtp_url::SmtpServer};
 
 /// A configuration file larger than this is not one.
 const CONFIG_FILE_BYTES_MAX: u64 = 1 << 20;
@@ -115,6 +116,8 @@ pub struct Config {
     pub rate_limits: RateLimitsConfig,
     /// `[service]`
     pub service: ServiceConfig,
+    /// `[mail]`; `None`: nothing is sent.
+    pub mail: Option<MailConfig>,
     /// `[secrets]`
     pub secrets: SecretsConfig,
     /// `[log]`
@@ -210,6 +213,17 @@ pub struct ServiceConfig {
     pub terms_of_service_url: Option<String>,
 }
 
+/// How mail is sent.
+#[derive(Clone, Debug)]
+pub struct MailConfig {
+    /// The server that takes it.
+    pub smtp: SmtpServer,
+    /// Sender of codes: `Name <address>` or an address.
+    pub from: String,
+    /// Sender of what moderators write.
+    pub moderation_from: String,
+}
+
 /// Where secrets are kept.
 #[derive(Clone, Debug)]
 pub struct SecretsConfig {
@@ -286,6 +300,7 @@ impl Config {
                 privacy_policy_url: optional_url(raw, "service.privacy_policy_url")?,
                 terms_of_service_url: optional_url(raw, "service.terms_of_service_url")?,
             },
+            mail: mail(raw)?,
             secrets: SecretsConfig {
                 master_key_file: raw
                     .text("secrets.master_key_file")
@@ -368,6 +383,41 @@ fn identity(raw: &RawSettings, hostname: &str) -> Result<IdentityConfig, ConfigE
         handle_domains,
         recovery_did_key: raw.text(key_path).map(str::to_owned),
     })
+}
+
+fn mail(raw: &RawSettings) -> Result<Option<MailConfig>, ConfigError> {
+    let url_path = "mail.smtp_url";
+    let smtp = match (raw.text(url_path), raw.text("mail.smtp_url_file")) {
+        (Some(_), Some(_)) => {
+            return Err(raw.refuse(url_path, "and mail.smtp_url_file are both set; keep one"));
+        }
+        (Some(url), None) => SmtpServer::parse(url).map_err(|why| raw.refuse(url_path, why))?,
+        (None, Some(path)) => {
+            let url = secret_file::read_password(Path::new(path))?;
+            SmtpServer::parse(&url).map_err(|why| raw.refuse("mail.smtp_url_file", why))?
+        }
+        (None, None) => {
+            return match raw.text("mail.from").and(Some("mail.from")) {
+                Some(path) => Err(raw.refuse(path, "is set, but mail.smtp_url is not; set both or neither")),
+                None => Ok(None),
+            };
+        }
+    };
+    let from = sender(raw, "mail.from")?
+        .ok_or(ConfigError::Missing { key: "mail.from", variable: "ROOKERY_MAIL_FROM".into() })?;
+    let moderation_from = sender(raw, "mail.moderation_from")?.unwrap_or_else(|| from.clone());
+    Ok(Some(MailConfig { smtp, from, moderation_from }))
+}
+
+fn sender(raw: &RawSettings, path: &str) -> Result<Option<String>, ConfigError> {
+    let Some(text) = raw.text(path) else { return Ok(None) };
+    match text.parse::<lettre::message::Mailbox>() {
+        Ok(_) => Ok(Some(text.to_owned())),
+        Err(error) => Err(raw.refuse(
+            path,
+            format!("is not a sender ({error}); write \"noreply@example.com\" or \"Example PDS <noreply@example.com>\""),
+        )),
+    }
 }
 
 fn log(raw: &RawSettings) -> Result<LogConfig, ConfigError> {

@@ -46,10 +46,10 @@ fn the_example_parses_as_it_is() {
 
 #[test]
 fn the_example_parses_with_every_setting_switched_on() {
-    // The two ways of giving the password exclude each other.
+    // The two ways of giving a secret exclude each other.
     let text: String = example_in_full()
         .lines()
-        .filter(|line| !line.starts_with("admin_password_file"))
+        .filter(|line| !line.starts_with("admin_password_file") && !line.starts_with("smtp_url_file"))
         .collect::<Vec<_>>()
         .join("\n");
     from_file(&text).unwrap();
@@ -295,4 +295,28 @@ fn a_bypass_key_is_long_and_does_not_show() {
     let refusal = with("too short").unwrap_err().to_string();
     assert!(refusal.contains("rate_limits.bypass_key") && refusal.contains("16"), "{refusal}");
     assert!(!refusal.contains("too short"));
+}
+
+#[test]
+fn mail_needs_a_server_and_a_sender_and_mistakes_do_not_show_the_password() {
+    let with = |mail: &str| format!("[server]\nhostname = \"pds.example.com\"\n[mail]\n{mail}");
+    assert!(from_file(&with("")).unwrap().mail.is_none());
+    let url = "smtp_url = \"smtps://user:hidden@mail.example.com\"";
+    let mail = from_file(&with(&format!("{url}\nfrom = \"PDS <a@example.com>\""))).unwrap().mail.unwrap();
+    assert_eq!(
+        (mail.from.as_str(), mail.moderation_from.as_str()),
+        ("PDS <a@example.com>", "PDS <a@example.com>")
+    );
+    assert_eq!((mail.smtp.host.as_str(), mail.smtp.port), ("mail.example.com", 465));
+    assert!(!format!("{mail:?}").contains("hidden"));
+    for (mistake, said) in [
+        (url.to_owned(), "mail.from is not set"),
+        ("from = \"a@example.com\"".to_owned(), "mail.smtp_url is not"),
+        (format!("{url}\nfrom = \"nobody\""), "mail.from is not a sender"),
+        (format!("{url}\nsmtp_url_file = \"x\"\nfrom = \"a@example.com\""), "keep one"),
+        ("smtp_url = \"smtps://user:hid/den@mail.example.com\"\nfrom = \"a@example.com\"".to_owned(), "%2F"),
+    ] {
+        let refusal = refusal(&with(&mistake));
+        assert!(refusal.contains(said) && !refusal.contains("hid"), "{mistake}: {refusal}");
+    }
 }

@@ -19,7 +19,7 @@ use crate::{
     config::{Config, ServiceAt, load_or_create_master_key},
     service::{
         rate_limit::BypassKey,
-        settings::{InviteSchedule, RateLimitSettings, Service},
+        settings::{InviteSchedule, MailSettings, RateLimitSettings, Service},
     },
     store::{
         StoreOptions,
@@ -47,6 +47,11 @@ pub struct LocalArgs {
 }
 
 impl LocalArgs {
+    /// The configuration alone; nothing is opened.
+    pub fn config(&self) -> anyhow::Result<Config> {
+        Ok(self.read()?.0)
+    }
+
     fn read(&self) -> anyhow::Result<(Config, Mode)> {
         match (&self.config, &self.data_dir) {
             (Some(file), _) => Ok((Config::load(Some(file))?, Mode::Production)),
@@ -151,6 +156,15 @@ fn settings(config: &Config, mode: Mode) -> Settings {
         appview_cdn_url_pattern: config.services.appview_cdn_url_pattern.clone(),
         mod_service: config.services.moderation.clone().map(service),
         report_service: config.services.report.clone().map(service),
+        mail: config.mail.clone().map(|mail| MailSettings {
+            smtp: mail.smtp,
+            from: mail.from,
+            moderation_from: mail.moderation_from,
+        }),
+        delete_grace: match mode {
+            Mode::Production => DELETE_GRACE,
+            Mode::Sandbox => Duration::ZERO,
+        },
         relays: config.services.relays.clone(),
         firehose_window: std::time::Duration::from_secs(config.firehose.retention_hours * 60 * 60),
         connections_max: CONNECTIONS_MAX,
@@ -168,6 +182,8 @@ fn service(at: ServiceAt) -> Service {
     Service { url: at.url, did: at.did }
 }
 
+/// How long a deactivated account stays at least, whatever date of deletion its owner sets.
+const DELETE_GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 /// Open connections of one server, counting subscribers.
 const CONNECTIONS_MAX: usize = 4096;
 

@@ -10,6 +10,7 @@ mod health;
 mod invite;
 mod local;
 mod logging;
+mod mail;
 mod repo;
 mod serve;
 
@@ -23,6 +24,7 @@ Examples:
   rookery dev --data-dir ./sandbox                    the same, but keep accounts and posts in ./sandbox
   rookery serve --config /etc/rookery/config.toml     run a server for real
   rookery invite create --uses 5 --config /etc/rookery/config.toml
+  rookery mail test you@example.com --config /etc/rookery/config.toml
   rookery repo verify backup.car                      is this repository whole?
 
 Each command explains itself: rookery repo verify --help";
@@ -47,6 +49,9 @@ enum Command {
     /// Make invite codes
     #[command(subcommand)]
     Invite(invite::InviteCommand),
+    /// Try out whether mail works, and read the mails that nobody sent
+    #[command(subcommand)]
+    Mail(mail::MailCommand),
     /// Check, list, export and import repositories
     #[command(subcommand)]
     Repo(repo::RepoCommand),
@@ -61,6 +66,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => serve::run(args).await.map(|()| ExitCode::SUCCESS),
         Command::Account(command) => account::run(command).await.map(|()| ExitCode::SUCCESS),
         Command::Invite(command) => invite::run(command).await.map(|()| ExitCode::SUCCESS),
+        Command::Mail(command) => mail::run(command).await.map(|()| ExitCode::SUCCESS),
         Command::Repo(command) => repo::run(command).await,
         Command::Health(args) => health::run(args).await.map(|()| ExitCode::SUCCESS),
     }

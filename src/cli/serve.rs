@@ -26,6 +26,8 @@ use crate::{
 
 /// How often the chores are done.
 const CHORES_EVERY: Duration = Duration::from_secs(60 * 60);
+/// How often accounts are looked for whose date of deletion has come.
+const DELETE_DUE_EVERY: Duration = Duration::from_secs(60);
 /// How long subscribers wait at most for events that another process appended.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -69,6 +71,7 @@ pub async fn serve(app: App, listener: TcpListener, shutdown: impl Future<Output
         will_be_tried_again("remove uploads cut short", &error);
     }
     let chores = tokio::spawn(chores(app.clone()));
+    let deletions = tokio::spawn(deletions(app.clone()));
     let stopping = app.stopping.clone();
     let shutdown = async move {
         shutdown.await;
@@ -77,6 +80,7 @@ pub async fn serve(app: App, listener: TcpListener, shutdown: impl Future<Output
     };
     server::serve(listener, app.router(), app.settings.connections_max, shutdown).await;
     chores.abort();
+    deletions.abort();
     app.close().await;
 }
 
@@ -105,8 +109,36 @@ async fn chores(app: App) {
         if let Err(error) = app.firehose.prune().await {
             will_be_tried_again("prune the event log", &error);
         }
+        if let Err(error) = app.email_tokens.sweep().await {
+            will_be_tried_again("remove codes that have expired", &error);
+        }
+        if let Err(error) = app.mailer.sweep_outbox().await {
+            will_be_tried_again("remove old mail from the outbox", &error);
+        }
         if let Err(error) = app.blobs.sweep().await {
             will_be_tried_again("remove blobs that no record refers to", &error);
+        }
+    }
+}
+
+/// Carries out deletions that were wished for a later date, and removes what deleted accounts leave behind: at the start,
+/// and then whenever there is something.
+async fn deletions(app: App) {
+    let mut minutes = tokio::time::interval(DELETE_DUE_EVERY);
+    let mut hours = tokio::time::interval(CHORES_EVERY);
+    loop {
+        tokio::select! {
+            _ = minutes.tick() => {
+                if let Err(error) = app.accounts.delete_due().await {
+                    will_be_tried_again("delete accounts whose date has come", &error);
+                }
+                continue;
+            }
+            _ = hours.tick() => {}
+            () = app.accounts.deleted() => {}
+        }
+        if let Err(error) = app.accounts.purge_deleted().await {
+            will_be_tried_again("remove what deleted accounts left", &error);
         }
     }
 }

@@ -91,6 +91,13 @@ impl Keys {
         Ok(key)
     }
 
+    /// Lets go of the key of an account that has been deleted.
+    pub fn forget(&self, account_id: i64) {
+        let mut open = self.open_keys();
+        open.young.remove(&account_id);
+        open.old.remove(&account_id);
+    }
+
     /// A fresh k256 key, not stored yet.
     pub fn generate(&self) -> Result<SigningKey, KeyError> {
         for _ in 0..KEY_DRAWS_MAX {
@@ -144,6 +151,19 @@ impl Keys {
         self.open_secret(&sealed, name)
     }
 
+    /// Seals text of any length for `purpose`; it opens for no other.
+    pub fn seal_bytes(&self, bytes: &[u8], purpose: &str) -> Result<Vec<u8>, KeyError> {
+        self.seal_secret(bytes, purpose)
+    }
+
+    /// Opens what [`Keys::seal_bytes`] sealed for `purpose`.
+    pub fn open_bytes(&self, sealed: &[u8], purpose: &str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+        let (nonce, sealed) = sealed.split_first_chunk::<NONCE_BYTES>().ok_or(KeyError::Sealed)?;
+        let payload = Payload { msg: sealed, aad: purpose.as_bytes() };
+        let opened = self.inner.cipher.decrypt(&XNonce::from(*nonce), payload);
+        opened.map(Zeroizing::new).map_err(|_| KeyError::Sealed)
+    }
+
     fn open_key(&self, sealed: &[u8], purpose: &str) -> Result<SigningKey, KeyError> {
         let scalar = self.open_secret(sealed, purpose)?;
         SigningKey::from_bytes(Curve::K256, &scalar).map_err(|_| KeyError::Sealed)
@@ -159,11 +179,7 @@ impl Keys {
     }
 
     fn open_secret(&self, sealed: &[u8], purpose: &str) -> Result<Zeroizing<[u8; 32]>, KeyError> {
-        let (nonce, sealed) = sealed.split_first_chunk::<NONCE_BYTES>().ok_or(KeyError::Sealed)?;
-        let payload = Payload { msg: sealed, aad: purpose.as_bytes() };
-        let opened =
-            self.inner.cipher.decrypt(&XNonce::from(*nonce), payload).map_err(|_| KeyError::Sealed)?;
-        let opened = Zeroizing::new(opened);
+        let opened = self.open_bytes(sealed, purpose)?;
         opened.as_slice().try_into().map(Zeroizing::new).map_err(|_| KeyError::Sealed)
     }
 

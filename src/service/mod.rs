@@ -8,6 +8,7 @@ pub mod firehose;
 pub mod http;
 pub mod identity;
 pub mod keys;
+pub mod mail;
 pub mod outbound;
 pub mod preferences;
 pub mod proxy;

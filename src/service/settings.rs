@@ -6,6 +6,7 @@ use atproto::syntax::Did;
 use ipnet::IpNet;
 
 use super::rate_limit::BypassKey;
+use crate::config::smtp_url::SmtpServer;
 
 /// Whether requests are counted, and whose are not.
 #[derive(Clone, Debug)]
@@ -73,6 +74,11 @@ pub struct Settings {
     pub mod_service: Option<Service>,
     /// Where reports go.
     pub report_service: Option<Service>,
+    /// How mail is sent; `None`: the operator reads it in the outbox.
+    pub mail: Option<MailSettings>,
+    /// How long a deactivated account stays at least, whatever date of deletion its owner sets: a thief of a session
+    /// cannot delete it before its owner notices.
+    pub delete_grace: Duration,
     /// Base URLs of the relays that are told when there is something new, without a slash at the end.
     pub relays: Vec<String>,
     /// How far back the firehose log reaches.
@@ -85,6 +91,17 @@ pub struct Settings {
     pub trusted_proxies: Vec<IpNet>,
     /// A sandbox: `.test` handles, plain HTTP, no rate limits.
     pub dev: bool,
+}
+
+/// How mail is sent.
+#[derive(Clone, Debug)]
+pub struct MailSettings {
+    /// The server that takes it.
+    pub smtp: SmtpServer,
+    /// Sender of codes: `Name <address>` or an address.
+    pub from: String,
+    /// Sender of what moderators write.
+    pub moderation_from: String,
 }
 
 /// Another server that the operator has chosen.
@@ -119,6 +136,8 @@ impl Settings {
             appview_cdn_url_pattern: None,
             mod_service: None,
             report_service: None,
+            mail: None,
+            delete_grace: Duration::ZERO,
             relays: Vec::new(),
             firehose_window: Duration::from_secs(24 * 60 * 60),
             connections_max: 4096,
