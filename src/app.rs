@@ -9,7 +9,10 @@ use zeroize::Zeroizing;
 pub use crate::service::settings::Settings;
 use crate::{
     service::{
-        account::{AccountParts, Accounts},
+        account::{
+            AccountParts, Accounts,
+            email_token::{EmailTokenParts, EmailTokens},
+        },
         auth::{
             admin::AdminPassword, app_password::AppPasswords, jws::Hs256, password::Passwords,
             service_token::ServiceTokens, session::Sessions, token::Tokens,
@@ -18,6 +21,7 @@ use crate::{
         firehose::{Firehose, FirehoseOptions},
         identity::{DidResolver, Identities, IdentityParts, PlcClient},
         keys::{KeyError, Keys},
+        mail::{MailParts, Mailer},
         outbound::{Outbound, Reach},
         preferences::Preferences,
         proxy::Proxy,
@@ -34,6 +38,8 @@ use crate::{
 const SESSION_SECRET: &str = "session-token-key";
 /// Name of the server secret that app passwords are hashed under.
 const APP_PASSWORD_SECRET: &str = "app-password-key";
+/// Name of the server secret that the hashes of mailed codes are keyed with.
+const EMAIL_TOKEN_SECRET: &str = "email-token-key";
 
 /// Handed to every handler as axum state. Cheap to clone.
 #[derive(Clone)]
@@ -52,6 +58,10 @@ pub struct App {
     pub firehose: Firehose,
     /// Accounts.
     pub accounts: Accounts,
+    /// Mail, and the outbox.
+    pub mailer: Mailer,
+    /// Codes sent by mail.
+    pub email_tokens: EmailTokens,
     /// Signing in and out.
     pub sessions: Sessions,
     /// App passwords.
@@ -145,6 +155,26 @@ impl App {
             dids: did_resolver.clone(),
             clock: clock.clone(),
         });
+        let blobs = Blobs::new(store.clone(), clock.clone(), settings.blob_upload_limit_bytes);
+        let repos = Repos::new(store.clone(), keys.clone(), clock.clone(), entropy.clone());
+        let (stopping, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let mailer = Mailer::new(MailParts {
+            settings: settings.clone(),
+            store: store.clone(),
+            keys: keys.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            stopping: stopping.clone(),
+            tasks: tasks.clone(),
+        });
+        let email_tokens = EmailTokens::new(EmailTokenParts {
+            settings: settings.clone(),
+            store: store.clone(),
+            mailer: mailer.clone(),
+            key: keys.secret(EMAIL_TOKEN_SECRET, &entropy.bytes()).await?,
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+        });
         let accounts = Accounts::new(AccountParts {
             settings: settings.clone(),
             store: store.clone(),
@@ -153,6 +183,9 @@ impl App {
             sessions: sessions.clone(),
             plc,
             identities: identities.clone(),
+            email_tokens: email_tokens.clone(),
+            repos: repos.clone(),
+            blobs: blobs.clone(),
             clock: clock.clone(),
             entropy: entropy.clone(),
         });
@@ -171,9 +204,9 @@ impl App {
             ReadAfterWrite::new(store.clone(), proxy.clone(), settings.clone(), clock.clone());
         let firehose = FirehoseOptions { window: settings.firehose_window, ..FirehoseOptions::default() };
         Ok(App {
-            blobs: Blobs::new(store.clone(), clock.clone(), settings.blob_upload_limit_bytes),
+            blobs,
             firehose: Firehose::new(store.clone(), clock.clone(), firehose),
-            repos: Repos::new(store.clone(), keys.clone(), clock.clone(), entropy.clone()),
+            repos,
             service_tokens,
             outbound,
             proxy,
@@ -192,8 +225,10 @@ impl App {
             tokens,
             clock,
             entropy,
-            stopping: CancellationToken::new(),
-            tasks: TaskTracker::new(),
+            mailer,
+            email_tokens,
+            stopping,
+            tasks,
         })
     }
 

@@ -68,6 +68,14 @@ impl Accepts for FullAccess {
     const SCOPES: &'static [Scope] = &[Scope::Access];
 }
 
+/// [`FullAccess`], and sessions of taken-down accounts.
+#[derive(Clone, Copy, Debug)]
+pub struct FullAccessOrTakendown;
+
+impl Accepts for FullAccessOrTakendown {
+    const SCOPES: &'static [Scope] = &[Scope::Access, Scope::Takendown];
+}
+
 /// An account that has signed in. Derefs to [`auth::Caller`]; says nothing of the account's status.
 #[derive(Clone, Debug)]
 pub struct Caller<A: Accepts = Standard> {

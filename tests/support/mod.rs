@@ -8,11 +8,13 @@ pub mod firehose;
 pub mod upstream;
 
 use std::{
+    collections::HashMap,
     path::Path,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use atproto::{crypto::PublicKey, data::json, lexicon::Catalog, syntax::Did};
@@ -23,8 +25,8 @@ use reqwest::{
 use rookery::{
     app::{App, AppConfig, Settings},
     server,
-    service::identity::Freshness,
-    store::{StoreError, StoreOptions},
+    service::{identity::Freshness, mail::OutboxMail},
+    store::{StoreError, StoreOptions, account},
     time::{Clock, Entropy, SECOND},
     web::plc_directory,
 };
@@ -34,6 +36,8 @@ use tokio::net::TcpListener;
 use zeroize::Zeroizing;
 
 pub const ADMIN_PASSWORD: &str = "operator:secret";
+/// How long a mail may take before a test fails.
+const MAIL_PATIENCE: Duration = Duration::from_secs(60);
 pub const PASSWORD: &str = "correct horse battery staple";
 
 /// A running server; stops when dropped.
@@ -44,6 +48,8 @@ pub struct TestServer {
     pub http: reqwest::Client,
     clock_offset: Arc<AtomicI64>,
     accounts: AtomicU64,
+    /// How many mails to each address have been read for their code.
+    mails_read: Mutex<HashMap<String, usize>>,
     dir: Arc<TempDir>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
@@ -143,7 +149,17 @@ impl TestServer {
             .tls_certs_only(std::iter::empty())
             .build()
             .unwrap();
-        TestServer { app, url, plc_url, http, clock_offset, accounts: AtomicU64::new(0), dir, tasks }
+        TestServer {
+            app,
+            url,
+            plc_url,
+            http,
+            clock_offset,
+            accounts: AtomicU64::new(0),
+            mails_read: Mutex::default(),
+            dir,
+            tasks,
+        }
     }
 
     /// Where the server keeps its data.
@@ -168,6 +184,45 @@ impl TestServer {
             Ok::<_, StoreError>(())
         });
         update.await.unwrap();
+    }
+
+    /// The mail address of an account.
+    pub async fn email(&self, account: &TestAccount) -> String {
+        let did = Did::parse(&account.did).unwrap();
+        let found = self.app.store.read(move |db| account::get_by_did(db, &did)).await;
+        found.map_err(|error: StoreError| error).unwrap().unwrap().email.unwrap()
+    }
+
+    /// The newest mail to an account's address, later than the one whose code was read last. Waits for it.
+    pub async fn mail_to(&self, account: &TestAccount) -> OutboxMail {
+        let address = self.email(account).await;
+        let read = self.mails_read.lock().unwrap().get(&address).copied().unwrap_or(0);
+        self.wait_for_mail(&address, read).await.pop().unwrap()
+    }
+
+    /// The code in [`TestServer::mail_to`], each once.
+    pub async fn mailed_code(&self, account: &TestAccount) -> String {
+        let address = self.email(account).await;
+        let read = self.mails_read.lock().unwrap().get(&address).copied().unwrap_or(0);
+        let mails = self.wait_for_mail(&address, read).await;
+        self.mails_read.lock().unwrap().insert(address, mails.len());
+        let is_code = |line: &&str| line.len() == 11 && line.as_bytes()[5] == b'-';
+        mails.last().unwrap().text.lines().map(str::trim).find(is_code).unwrap().to_owned()
+    }
+
+    /// All mails to an address, once there are more than `read`.
+    async fn wait_for_mail(&self, address: &str, read: usize) -> Vec<OutboxMail> {
+        let mut settled = self.app.mailer.settled();
+        loop {
+            settled.borrow_and_update();
+            let mut mails = self.app.mailer.outbox().await.unwrap();
+            mails.retain(|mail| mail.to == address);
+            if mails.len() > read {
+                return mails;
+            }
+            let more = tokio::time::timeout(MAIL_PATIENCE, settled.changed()).await;
+            more.unwrap_or_else(|_| panic!("no mail came to {address}")).unwrap();
+        }
     }
 
     /// The signing key in the DID document that the directory publishes.
@@ -341,6 +396,12 @@ impl Answer {
     pub fn ok(&self) -> Json {
         assert_eq!(self.status, 200, "{}: {}", self.nsid, self.text());
         self.json()
+    }
+
+    /// A 200 without a body.
+    #[track_caller]
+    pub fn empty(&self) {
+        assert_eq!((self.status.as_u16(), self.text().as_str()), (200, ""), "{}", self.nsid);
     }
 
     /// The message of an error with this status and name.

@@ -354,7 +354,7 @@ fn check_password(password: Option<&Zeroizing<String>>) -> Result<(), CreateAcco
 
 /// An address that mail could reach, and that somebody keeps: one `@`, something before it, a domain with a dot after it,
 /// no blanks.
-fn check_email(email: String) -> Result<String, CreateAccountError> {
+pub(super) fn check_email(email: String) -> Result<String, CreateAccountError> {
     let looks_right = email.split_once('@').is_some_and(|(local, domain)| {
         !local.is_empty()
             && domain.contains('.')

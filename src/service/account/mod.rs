@@ -1,4 +1,4 @@
-//! Accounts: making them, listing them, inviting to them.
+//! Accounts: making them, listing them, inviting to them, putting them to rest.
 //!
 //! | operation | file |
 //! |---|---|
@@ -7,22 +7,41 @@
 //! | which handles are given out | [`handle_policy`] |
 //! | invite codes, made by the operator and earned | [`invite`] |
 //! | signing keys handed out before their account exists | [`reserve`] |
+//! | deactivated, taken down, deleted, and back | [`status`] |
+//! | what is left of deleted accounts | [`purge`] |
+//! | its owner deletes it | [`leave`] |
+//! | codes sent by mail | [`email_token`] |
+//! | another mail address, another password | [`email`], [`password`] |
+//! | how far a move has come | [`progress`] |
 //!
 //! Not for: signing in (`service::auth`).
 
 pub mod create;
 pub mod disposable_email;
+pub mod email;
+pub mod email_token;
 pub mod handle_policy;
 pub mod invite;
+pub mod leave;
+pub mod password;
+pub mod progress;
+pub mod purge;
 pub mod reserve;
+pub mod status;
 
 use std::sync::Arc;
+
+use tokio::sync::{Notify, Semaphore};
+
+use self::email_token::EmailTokens;
 
 use crate::{
     service::{
         auth::{password::Passwords, session::Sessions},
+        blob::Blobs,
         identity::{Identities, PlcClient},
         keys::Keys,
+        repo::Repos,
         settings::Settings,
     },
     store::{
@@ -51,6 +70,12 @@ pub struct AccountParts {
     pub plc: PlcClient,
     /// What their DIDs and handles lead to.
     pub identities: Identities,
+    /// Sends their owners codes.
+    pub email_tokens: EmailTokens,
+    /// Their repositories, which go with them.
+    pub repos: Repos,
+    /// Their blobs, which go with them.
+    pub blobs: Blobs,
     /// The time of day.
     pub clock: Clock,
     /// Randomness.
@@ -61,12 +86,20 @@ pub struct AccountParts {
 #[derive(Clone)]
 pub struct Accounts {
     inner: Arc<AccountParts>,
+    /// Wakes whoever removes what deleted accounts have left.
+    deleted: Arc<Notify>,
+    /// Requests for new passwords that are being worked on.
+    resets: Arc<Semaphore>,
 }
 
 impl Accounts {
     /// Accounts made from `parts`.
     pub fn new(parts: AccountParts) -> Accounts {
-        Accounts { inner: Arc::new(parts) }
+        Accounts {
+            inner: Arc::new(parts),
+            deleted: Arc::default(),
+            resets: Arc::new(Semaphore::new(password::RESETS_MAX)),
+        }
     }
 
     /// Accounts in the order in which they were made, after the one numbered `after_id`, at most [`LIST_MAX`].

@@ -1,9 +1,14 @@
+mod account_status;
+mod activation;
 mod app_password;
 mod create_account;
+mod delete_account;
 mod describe_server;
+mod email;
 mod get_service_auth;
 mod invite_code;
 mod move_in;
+mod password;
 mod reserve_signing_key;
 mod session;
 
