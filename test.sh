@@ -4,6 +4,7 @@
 #   ./test.sh             everything
 #   ./test.sh rust        the Rust tests: units, properties, interop vectors, HTTP, command line, documentation
 #   ./test.sh scripts     the shell scripts
+#   ./test.sh mail        mail through a real SMTP server (Python 3.9 or later)
 #   ./test.sh peers       independent implementations against a running Rookery (Node 20 or later)
 #   ./test.sh clients     real clients: @atproto/api, @atcute/client, the Python SDK, goat when it is on the PATH
 #   ./test.sh appview     a real AppView and moderation service behind Rookery (PostgreSQL)
@@ -45,6 +46,12 @@ script_tests() {
     tests/install.sh
 }
 
+mail_tests() {
+    say "mail"
+    cargo build --bin rookery
+    ROOKERY=${ROOKERY:-$target_dir/debug/rookery} tests/mail/run.sh
+}
+
 peer_tests() {
     if [[ ! -x tests/peers/run.sh ]]; then
         say "peers: no suite here, skipped"
@@ -82,9 +89,10 @@ reference_tests() {
 reference_suites=(clients appview migration)
 
 case "${1:-all}" in
-    all) rust_tests; script_tests; peer_tests; reference_tests "${reference_suites[@]}" ;;
+    all) rust_tests; script_tests; mail_tests; peer_tests; reference_tests "${reference_suites[@]}" ;;
     rust) rust_tests ;;
     scripts) script_tests ;;
+    mail) mail_tests ;;
     peers) peer_tests ;;
     clients | appview | migration) reference_tests "$1" ;;
     *) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0" >&2; exit 2 ;;
