@@ -22,6 +22,7 @@ use crate::{
         identity::{DidResolver, Identities, IdentityParts, PlcClient},
         keys::{KeyError, Keys},
         mail::{MailParts, Mailer},
+        moderation::Moderation,
         outbound::{Outbound, Reach},
         preferences::Preferences,
         proxy::Proxy,
@@ -84,6 +85,8 @@ pub struct App {
     pub identities: Identities,
     /// The operator's password.
     pub admin: AdminPassword,
+    /// Taking down and letting up again.
+    pub moderation: Moderation,
     /// What clients and accounts have asked for of late.
     pub rate_limits: RateLimits,
     /// The time of day.
@@ -215,6 +218,7 @@ impl App {
             did_resolver,
             identities,
             admin: AdminPassword::new(&admin_password, &entropy),
+            moderation: Moderation::new(store.clone(), accounts.clone(), clock.clone()),
             rate_limits: RateLimits::new(clock.clone()),
             settings,
             store,

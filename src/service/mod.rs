@@ -9,6 +9,7 @@ pub mod http;
 pub mod identity;
 pub mod keys;
 pub mod mail;
+pub mod moderation;
 pub mod outbound;
 pub mod preferences;
 pub mod proxy;

@@ -1,6 +1,6 @@
 //! Table `account`.
 
-use atproto::syntax::{Did, Handle};
+use atproto::syntax::{AtIdentifier, Did, Handle};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row};
 
 use super::{StoreError, app_password, column::TextColumn, deleted_account, refresh_token};
@@ -147,11 +147,35 @@ pub fn get_by_email(db: &Connection, email: &str) -> Result<Option<Account>, Sto
     get_where(db, "email", email)
 }
 
+/// The account with this DID or handle, whatever its status.
+pub fn get_by_identifier(db: &Connection, identifier: &AtIdentifier) -> Result<Option<Account>, StoreError> {
+    match identifier {
+        AtIdentifier::Did(did) => get_by_did(db, did),
+        AtIdentifier::Handle(handle) => get_by_handle(db, handle),
+    }
+}
+
 /// Accounts in the order in which they were made, after `after_id`, at most `n_max`.
 pub fn list(db: &Connection, after_id: i64, n_max: usize) -> Result<Vec<Account>, StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM account WHERE id > ?1 ORDER BY id LIMIT ?2");
     let mut statement = db.prepare_cached(&sql)?;
     let rows = statement.query_map((after_id, i64::try_from(n_max).unwrap_or(i64::MAX)), from_row)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// As [`list`], those whose address contains `email` (lower case); all of them without it.
+pub fn search_by_email(
+    db: &Connection,
+    email: Option<&str>,
+    after_id: i64,
+    n_max: usize,
+) -> Result<Vec<Account>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM account
+         WHERE id > ?1 AND (?2 IS NULL OR instr(email, ?2) > 0) ORDER BY id LIMIT ?3"
+    );
+    let mut statement = db.prepare_cached(&sql)?;
+    let rows = statement.query_map((after_id, email, i64::try_from(n_max).unwrap_or(i64::MAX)), from_row)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 

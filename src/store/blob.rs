@@ -269,6 +269,33 @@ pub fn delete_of_account(tx: &Connection, account_id: i64, rows_max: u32) -> Res
     Ok(deleted.len())
 }
 
+/// Takes the blob down for the reason given (BL-12), or gives it back; nothing happens when the account does not hold
+/// it. One that no record refers to when it comes back is temporary as of `now`: it was kept only because it was down.
+pub fn set_takedown(
+    tx: &Connection,
+    account_id: i64,
+    cid: &Cid,
+    takedown_ref: Option<&str>,
+    now: Micros,
+) -> Result<(), StoreError> {
+    let text = cid.to_string();
+    tx.prepare_cached("UPDATE blob SET takedown_ref = ?3 WHERE account_id = ?1 AND cid = ?2")?.execute((
+        account_id,
+        &text,
+        takedown_ref,
+    ))?;
+    if takedown_ref.is_none() {
+        tx.prepare_cached(
+            "UPDATE blob SET temporary = 1, created_at = ?3
+             WHERE account_id = ?1 AND cid = ?2 AND temporary = 0
+               AND NOT EXISTS (SELECT 1 FROM record_blob
+                               WHERE repo_id = (SELECT repo_id FROM account WHERE id = ?1) AND cid = ?2)",
+        )?
+        .execute((account_id, &text, now))?;
+    }
+    Ok(())
+}
+
 // Files that may have no row.
 
 /// Notes that the file of `cid` may be without a row: before it is put in place, and when its row is deleted.

@@ -120,6 +120,21 @@ pub fn delete(db: &Connection, repo_id: i64, path: &RepoPath) -> Result<(), Stor
     Ok(())
 }
 
+/// Hides the record at `path` for the reason given, or shows it again; nothing happens when there is none.
+pub fn set_takedown(
+    db: &Connection,
+    repo_id: i64,
+    path: &RepoPath,
+    takedown_ref: Option<&str>,
+) -> Result<(), StoreError> {
+    db.prepare_cached("UPDATE record SET takedown_ref = ?3 WHERE repo_id = ?1 AND path = ?2")?.execute((
+        repo_id,
+        path.as_str(),
+        takedown_ref,
+    ))?;
+    Ok(())
+}
+
 /// Which end of a collection a listing starts from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {

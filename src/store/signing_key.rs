@@ -11,6 +11,13 @@ pub fn insert(db: &Connection, account_id: i64, did_key: &str, sealed: &[u8]) ->
     Ok(())
 }
 
+/// Stores another key in the place of an account's.
+pub fn replace(db: &Connection, account_id: i64, did_key: &str, sealed: &[u8]) -> Result<(), StoreError> {
+    db.prepare_cached("UPDATE signing_key SET did_key = ?2, sealed = ?3 WHERE account_id = ?1")?
+        .execute((account_id, did_key, sealed))?;
+    Ok(())
+}
+
 /// The sealed key of an account.
 pub fn get(db: &Connection, account_id: i64) -> Result<Option<Vec<u8>>, StoreError> {
     Ok(db

@@ -1,4 +1,4 @@
-//! Query parameters of a method ([`Params`]) and the `limit` that most lists take ([`Limit`]).
+//! Query parameters of a method ([`Params`]), the `limit` that most lists take ([`Limit`]), and CIDs ([`CidText`]).
 //!
 //! Rules (XR-4): repeated names make arrays, an empty value counts as absent, unknown names are ignored except for
 //! `__proto__`, integers are decimal, booleans are `true` or `false`. Everything else is 400 `InvalidRequest` that names
@@ -6,9 +6,10 @@
 
 use std::collections::BTreeMap;
 
+use atproto::data::{Cid, cid};
 use axum::{extract::FromRequestParts, http::request::Parts};
 use serde::{
-    Deserialize, Deserializer,
+    Deserialize, Deserializer, Serialize, Serializer,
     de::{
         self, DeserializeOwned, DeserializeSeed, IntoDeserializer, MapAccess, Visitor,
         value::{Error, MapAccessDeserializer, SeqDeserializer},
@@ -113,6 +114,23 @@ impl<'de, const MAX: usize, const DEFAULT: usize> Deserialize<'de> for Limit<MAX
             .filter(|limit| (1..=MAX).contains(limit))
             .map(Limit)
             .ok_or_else(|| de::Error::custom(format_args!("{asked} is not between 1 and {MAX}")))
+    }
+}
+
+/// A CID as text.
+#[derive(Clone, Copy, Debug)]
+pub struct CidText(pub Cid);
+
+impl<'de> Deserialize<'de> for CidText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<CidText, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        cid::parse(&text).map(CidText).map_err(de::Error::custom)
+    }
+}
+
+impl Serialize for CidText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
     }
 }
 

@@ -119,6 +119,24 @@ async fn writes_are_charged_to_their_account_by_what_they_do() {
     call.auth(&bob).json(&input).send().await.error(400, "InvalidSwap");
 }
 
+#[tokio::test]
+async fn mails_are_counted_by_the_account_that_asks_for_them() {
+    let server = start().await;
+    let alice = server.create_account("alice").await;
+    let bob = server.create_account("bob").await;
+    for method in ["requestAccountDelete", "requestEmailConfirmation", "requestEmailUpdate"] {
+        let ask = |account| server.procedure(&format!("com.atproto.server.{method}")).auth(account);
+        // From wherever it comes.
+        for number in 0..5 {
+            let answer = ask(&alice).header("x-forwarded-for", &format!("198.51.100.{number}")).send().await;
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            assert_eq!(answer.header("ratelimit-policy"), Some("5;w=3600"));
+        }
+        ask(&alice).send().await.error(429, "RateLimitExceeded");
+        assert_eq!(ask(&bob).send().await.status, 200);
+    }
+}
+
 /// Params, then auth, then the body, then the limits.
 #[tokio::test]
 async fn what_is_refused_before_the_limits_is_charged_nothing() {

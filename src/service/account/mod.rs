@@ -5,10 +5,12 @@
 //! | a new account with a DID of its own, and an account for a DID that moves in | [`create`] |
 //! | which mail addresses nobody keeps | [`disposable_email`] |
 //! | which handles are given out | [`handle_policy`] |
-//! | invite codes, made by the operator and earned | [`invite`] |
-//! | signing keys handed out before their account exists | [`reserve`] |
 //! | deactivated, taken down, deleted, and back | [`status`] |
 //! | what is left of deleted accounts | [`purge`] |
+//! | what moderators are told of accounts | [`info`] |
+//! | another signing key | [`rotate`] |
+//! | invite codes, made by the operator and earned | [`invite`] |
+//! | signing keys handed out before their account exists | [`reserve`] |
 //! | its owner deletes it | [`leave`] |
 //! | codes sent by mail | [`email_token`] |
 //! | another mail address, another password | [`email`], [`password`] |
@@ -21,12 +23,14 @@ pub mod disposable_email;
 pub mod email;
 pub mod email_token;
 pub mod handle_policy;
+pub mod info;
 pub mod invite;
 pub mod leave;
 pub mod password;
 pub mod progress;
 pub mod purge;
 pub mod reserve;
+pub mod rotate;
 pub mod status;
 
 use std::sync::Arc;

@@ -186,7 +186,7 @@ impl Accounts {
 }
 
 /// What an `#identity` says of an account without a handle (HN-4).
-fn no_handle() -> Option<Handle> {
+pub(super) fn no_handle() -> Option<Handle> {
     Handle::parse("handle.invalid").ok()
 }
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | the document of a DID | [`resolver`] |
 //! | the did:plc directory | [`plc_client`] |
+//! | making a DID name another signing key | [`signing_key`] |
 //! | is an account's DID set up for this server | [`validity`] |
 //! | did:web identities that live here | `hosted` |
 //!
@@ -12,6 +13,7 @@
 mod hosted;
 pub mod plc_client;
 pub mod resolver;
+pub mod signing_key;
 pub mod validity;
 
 use std::sync::Arc;
@@ -21,6 +23,7 @@ use atproto::{identity::DidDocument, syntax::Did};
 pub use self::{
     plc_client::{PlcClient, PlcError},
     resolver::{DidResolver, Freshness, ResolveError},
+    signing_key::PublishKeyError,
     validity::ValidityError,
 };
 use crate::{

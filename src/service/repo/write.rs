@@ -38,6 +38,7 @@ use crate::{
         mst_node::{self, StoredNodes},
         record::{self, NewRecord},
         repo::{self, Head},
+        signing_key,
     },
 };
 
@@ -213,6 +214,9 @@ pub enum WriteError {
     /// The account was made for a migration and nothing has been imported yet.
     #[error("the account has no repository yet: import one, or activate the account")]
     NoRepo,
+    /// The account was given another signing key while this waited.
+    #[error("the signing key of the account is being changed; try again")]
+    KeyChanged,
     /// The signing key cannot be had.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -247,24 +251,37 @@ impl Repos {
         let writes = writes
             .into_iter()
             .map(|write| prepare(write, validation, || self.next_rkey()))
-            .collect::<Result<Vec<_>, _>>()?;
-        let plan = Plan {
-            did: account.did.clone(),
-            writes,
-            swap_commit,
-            key: self.inner.keys.signing_key(account.id).await?,
-            clock_id: self.inner.clock_id,
-        };
-        self.inner.store.write(move |tx| plan.commit(tx)).await
+            .collect::<Result<Arc<[_]>, _>>()?;
+        let mut tries = 1;
+        loop {
+            let key = self.inner.keys.signing_key(account.id).await?;
+            let plan = Plan {
+                did: account.did.clone(),
+                writes: writes.clone(),
+                swap_commit,
+                did_key: key.public_key().did_key(),
+                key,
+                clock_id: self.inner.clock_id,
+            };
+            match self.inner.store.write(move |tx| plan.commit(tx)).await {
+                Err(WriteError::KeyChanged) if tries < KEY_TRIES_MAX => tries += 1,
+                outcome => return outcome,
+            }
+            self.inner.keys.forget(account.id);
+        }
     }
 }
+
+/// How often a request is signed before it gives way to changes of the account's key.
+const KEY_TRIES_MAX: u32 = 3;
 
 /// A request that waits for the writer.
 struct Plan {
     did: Did,
-    writes: Vec<Prepared>,
+    writes: Arc<[Prepared]>,
     swap_commit: Option<Cid>,
     key: Arc<SigningKey>,
+    did_key: String,
     clock_id: u16,
 }
 
@@ -278,6 +295,10 @@ struct Effective<'a> {
 impl Plan {
     fn commit(&self, tx: &mut WriteTx<'_>) -> Result<Applied, WriteError> {
         let (account_id, repo_id) = require_active(tx, &self.did)?;
+        // The key was opened before its turn came: it may have been changed since.
+        if signing_key::get_did_key(tx, account_id)?.is_none_or(|current| current != self.did_key) {
+            return Err(WriteError::KeyChanged);
+        }
         let head = repo::get_head(tx, repo_id)?.ok_or(WriteError::NoRepo)?;
         let effective = self.effective(tx, repo_id)?;
         let results = self.writes.iter().map(written).collect();
@@ -311,7 +332,7 @@ impl Plan {
         let mut effective = Effective { writes: Vec::new(), records: HashMap::new() };
         // What earlier writes of the request leave at a path.
         let mut pending: HashMap<RepoPath, Option<Cid>> = HashMap::new();
-        for Prepared { path, change } in &self.writes {
+        for Prepared { path, change } in self.writes.iter() {
             let current = |pending: &HashMap<RepoPath, Option<Cid>>| match pending.get(path) {
                 Some(cid) => Ok(*cid),
                 None => record::get_cid(tx, repo_id, path),
@@ -439,6 +460,22 @@ fn append_sync(
     let blocks = car::encode(&[commit], [(&commit, block)]);
     tx.append_event(did, |seq, time| Frame::Sync(event::Sync { seq, time, did: did.clone(), rev, blocks }))?;
     Ok(())
+}
+
+/// Signs the tree as it stands with another key: a commit without changes becomes the head (`None` before the first
+/// one). Announces nothing.
+pub fn sign_anew(
+    tx: &WriteTx<'_>,
+    repo_id: i64,
+    did: &Did,
+    key: &SigningKey,
+    clock_id: u16,
+) -> Result<Option<Head>, StoreError> {
+    let Some(head) = repo::get_head(tx, repo_id)? else { return Ok(None) };
+    let rev = Tid::next(Some(head.rev), unsigned(tx.now()), clock_id);
+    let head = Signed::new(did, head.data, rev, key).head(repo_id, head.n_records);
+    repo::set_head(tx, &head)?;
+    Ok(Some(head))
 }
 
 /// The account's number and its repo, if it may be written to now.

@@ -47,6 +47,7 @@ use crate::{
         account::{self, Account, Status},
         blob,
         repo::{self, Head},
+        signing_key,
     },
 };
 
@@ -223,7 +224,12 @@ impl Repos {
             import.run(source)
         });
         // The thread only disappears with the runtime.
-        let (imported, replaced) = ran.await.unwrap_or(Err(StoreError::Closed.into()))?;
+        let outcome = ran.await.unwrap_or(Err(StoreError::Closed.into()));
+        if matches!(outcome, Err(ImportError::Moved)) {
+            // It may have been the key that changed: the next try opens it anew.
+            self.inner.keys.forget(account.id);
+        }
+        let (imported, replaced) = outcome?;
         if let Some(repo_id) = replaced {
             let store = self.inner.store.clone();
             tokio::spawn(async move {
@@ -417,7 +423,8 @@ impl Staged {
         if account.status() == Status::Takendown {
             return Err(ImportError::Takendown);
         }
-        if served(tx, &account)? != *before {
+        let signs = signing_key::get_did_key(tx, account.id)?;
+        if served(tx, &account)? != *before || signs != Some(key.public_key().did_key()) {
             return Err(ImportError::Moved);
         }
         let rev = Tid::next(Some(self.rev), unsigned(tx.now()), clock_id);

@@ -267,3 +267,23 @@ async fn a_request_without_writes_makes_an_empty_commit_sy_14() {
     assert!(after.rev > before.rev);
     assert_eq!(last_ops(&bench.events().await), []);
 }
+
+/// The key that was opened for a write may not be the account's any more when the write's turn comes.
+#[tokio::test]
+async fn a_write_is_signed_with_the_key_of_its_turn() {
+    let (bench, account) = bench().await;
+    let old = bench.key(&account).await;
+    let new = bench.keys.generate().unwrap();
+    let (did_key, sealed) = (new.public_key().did_key(), bench.keys.seal(&new).unwrap());
+    // The old key stays open, as in a request that waits.
+    let (id, replaced) = (account.id, did_key.clone());
+    let replace = bench.store.write(move |tx| signing_key::replace(tx, id, &replaced, &sealed));
+    replace.await.unwrap_or_else(|error: StoreError| panic!("{error}"));
+    assert_eq!(bench.key(&account).await.public_key().did_key(), old.public_key().did_key());
+
+    bench.write(&account, create(NOTE, "a", note("x"))).await;
+    let events = bench.events().await;
+    let Some(Frame::Commit(commit)) = events.last() else { panic!("{events:?}") };
+    verify_commit_event(commit, Some(&new.public_key())).unwrap();
+    assert_eq!(bench.key(&account).await.public_key().did_key(), did_key);
+}

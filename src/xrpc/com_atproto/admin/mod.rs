@@ -1,13 +1,20 @@
 //! com.atproto.admin.*: what the operator and the moderation service do.
 
+mod defs;
 mod delete_account;
 mod disable_account_invites;
 mod disable_invite_codes;
 mod enable_account_invites;
+mod get_account_info;
+mod get_account_infos;
 mod get_invite_codes;
+mod get_subject_status;
+mod search_accounts;
 mod send_email;
 mod update_account_email;
 mod update_account_password;
+mod update_account_signing_key;
+mod update_subject_status;
 
 use axum::Router;
 
@@ -41,5 +48,17 @@ pub(super) fn routes() -> Router<App> {
         .route(
             "/xrpc/com.atproto.admin.updateAccountPassword",
             procedure(update_account_password::update_account_password),
+        )
+        .route("/xrpc/com.atproto.admin.getAccountInfo", query(get_account_info::get_account_info))
+        .route("/xrpc/com.atproto.admin.getAccountInfos", query(get_account_infos::get_account_infos))
+        .route("/xrpc/com.atproto.admin.getSubjectStatus", query(get_subject_status::get_subject_status))
+        .route("/xrpc/com.atproto.admin.searchAccounts", query(search_accounts::search_accounts))
+        .route(
+            "/xrpc/com.atproto.admin.updateAccountSigningKey",
+            procedure(update_account_signing_key::update_account_signing_key),
+        )
+        .route(
+            "/xrpc/com.atproto.admin.updateSubjectStatus",
+            procedure(update_subject_status::update_subject_status),
         )
 }

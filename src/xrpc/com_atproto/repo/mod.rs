@@ -13,12 +13,9 @@ mod list_records;
 mod put_record;
 mod upload_blob;
 
-use atproto::{
-    data::{Cid, cid},
-    syntax::{AtIdentifier, AtUri, Did, RepoPath, Tid},
-};
+use atproto::syntax::{AtIdentifier, AtUri, Did, RepoPath, Tid};
 use axum::Router;
-use serde::{Deserialize, Deserializer, Serialize, de};
+use serde::Serialize;
 
 use crate::{
     app::App,
@@ -27,7 +24,7 @@ use crate::{
         StoreError,
         account::{self, Account, Status},
     },
-    xrpc::{XrpcError, procedure, query},
+    xrpc::{XrpcError, params::CidText, procedure, query},
 };
 
 /// The methods of this group.
@@ -60,6 +57,7 @@ impl From<WriteError> for XrpcError {
                 XrpcError::unauthorized("AccountDeactivated", "Account is deactivated")
             }
             WriteError::NoAccount => account_not_found(),
+            WriteError::KeyChanged => XrpcError::busy(error),
             WriteError::Store(error) => error.into(),
             WriteError::Key(error) => XrpcError::internal(error),
         }
@@ -107,16 +105,5 @@ fn validation_word(status: ValidationStatus) -> &'static str {
     match status {
         ValidationStatus::Valid => "valid",
         ValidationStatus::Unknown => "unknown",
-    }
-}
-
-/// A CID as text.
-#[derive(Clone, Copy, Debug)]
-struct CidText(Cid);
-
-impl<'de> Deserialize<'de> for CidText {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<CidText, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        cid::parse(&text).map(CidText).map_err(de::Error::custom)
     }
 }

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use tokio::io::AsyncReadExt;
 use tokio_util::io::ReaderStream;
 
-use super::{CidParam, readable};
+use super::{CidText, readable};
 use crate::{
     app::App,
     store::blob::Blob,
@@ -71,5 +71,5 @@ fn attachment(cid: &Cid) -> String {
 #[derive(Deserialize)]
 pub(super) struct GetBlobParams {
     did: Did,
-    cid: CidParam,
+    cid: CidText,
 }

@@ -4,7 +4,7 @@ use atproto::syntax::Did;
 use axum::{extract::State, response::Response};
 use serde::Deserialize;
 
-use super::{CidParam, car_stream_answer, export_error, readable_repo};
+use super::{CidText, car_stream_answer, export_error, readable_repo};
 use crate::{
     app::App,
     service::repo::export::BLOCKS_MAX,
@@ -33,5 +33,5 @@ pub(super) async fn get_blocks(
 #[derive(Deserialize)]
 pub(super) struct GetBlocksParams {
     did: Did,
-    cids: Vec<CidParam>,
+    cids: Vec<CidText>,
 }

@@ -4,7 +4,7 @@ use atproto::syntax::{Did, Tid};
 use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
 
-use super::{CidParam, readable};
+use super::{CidText, readable};
 use crate::{
     app::App,
     store::{StoreError, blob},
@@ -39,7 +39,7 @@ pub(super) struct ListBlobsParams {
     since: Option<Tid>,
     #[serde(default)]
     limit: Limit<1000, 500>,
-    cursor: Option<CidParam>,
+    cursor: Option<CidText>,
 }
 
 #[derive(Serialize)]

@@ -15,17 +15,13 @@ mod list_blobs;
 mod list_repos;
 mod subscribe_repos;
 
-use atproto::{
-    data::{Cid, cid},
-    syntax::Did,
-};
+use atproto::syntax::Did;
 use axum::{
     Router,
     body::Body,
     http::header,
     response::{IntoResponse, Response},
 };
-use serde::{Deserialize, Deserializer, de};
 
 use crate::{
     app::App,
@@ -38,7 +34,7 @@ use crate::{
         account::{self, Account, Status},
         repo::Head,
     },
-    xrpc::{OptionalCaller, XrpcError, caller::Accepts, query},
+    xrpc::{OptionalCaller, XrpcError, caller::Accepts, params::CidText, query},
 };
 
 /// The methods of this group.
@@ -140,16 +136,5 @@ fn proof_error(did: &Did, error: ProofError) -> XrpcError {
         ProofError::NoRepo => repo_not_found(did),
         ProofError::Tree(_) => XrpcError::internal(error),
         ProofError::Store(error) => error.into(),
-    }
-}
-
-/// A CID as a parameter.
-#[derive(Clone, Copy, Debug)]
-struct CidParam(Cid);
-
-impl<'de> Deserialize<'de> for CidParam {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<CidParam, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        cid::parse(&text).map(CidParam).map_err(de::Error::custom)
     }
 }
