@@ -17,6 +17,7 @@ pub mod dev_plc_operation;
 pub mod did_cache;
 pub mod invite_code;
 pub mod mst_node;
+pub mod pending_identity;
 pub mod record;
 pub mod refresh_token;
 pub mod repo;

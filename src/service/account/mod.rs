@@ -6,16 +6,23 @@
 //! | which handles are given out | [`handle_policy`] |
 //! | invite codes, made by the operator and earned | [`invite`] |
 //! | signing keys handed out before their account exists | [`reserve`] |
+//! | another handle | [`handle`] |
+//! | what a crash left undone at the directory | [`pending`] |
 //!
 //! Not for: signing in (`service::auth`).
 
+mod changing;
 pub mod create;
+pub mod handle;
 pub mod handle_policy;
 pub mod invite;
+pub mod pending;
+mod plc_operation;
 pub mod reserve;
 
 use std::sync::Arc;
 
+use self::changing::Changing;
 use crate::{
     service::{
         auth::{password::Passwords, session::Sessions},
@@ -59,12 +66,13 @@ pub struct AccountParts {
 #[derive(Clone)]
 pub struct Accounts {
     inner: Arc<AccountParts>,
+    changing: Changing,
 }
 
 impl Accounts {
     /// Accounts made from `parts`.
     pub fn new(parts: AccountParts) -> Accounts {
-        Accounts { inner: Arc::new(parts) }
+        Accounts { inner: Arc::new(parts), changing: Changing::default() }
     }
 
     /// Accounts in the order in which they were made, after the one numbered `after_id`, at most [`LIST_MAX`].
