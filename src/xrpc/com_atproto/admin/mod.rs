@@ -4,6 +4,7 @@ mod disable_account_invites;
 mod disable_invite_codes;
 mod enable_account_invites;
 mod get_invite_codes;
+mod update_account_handle;
 
 use axum::Router;
 
@@ -28,4 +29,8 @@ pub(super) fn routes() -> Router<App> {
             procedure(enable_account_invites::enable_account_invites),
         )
         .route("/xrpc/com.atproto.admin.getInviteCodes", query(get_invite_codes::get_invite_codes))
+        .route(
+            "/xrpc/com.atproto.admin.updateAccountHandle",
+            procedure(update_account_handle::update_account_handle),
+        )
 }

@@ -1,1 +1,2 @@
 mod invite_codes;
+mod update_account_handle;
