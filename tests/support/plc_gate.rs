@@ -78,7 +78,7 @@ impl PlcGate {
         *self.shared.gate.lock().unwrap() = gate;
     }
 
-    /// Waits until an operation has gone through whose answer is lost.
+    /// Waits until an operation has gone through since the last call.
     pub async fn passed(&self) {
         self.shared.passed.notified().await;
     }
@@ -108,20 +108,16 @@ async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let answer = forwarded.await.unwrap();
     let status = answer.status();
     let bytes = answer.bytes().await.unwrap();
-    if is_operation {
-        match gate {
-            Gate::LosingAnswers | Gate::ShutBehind | Gate::Hanging => {
-                if gate == Gate::ShutBehind {
-                    *shared.gate.lock().unwrap() = Gate::Shut;
-                }
-                shared.passed.notify_one();
-                if gate == Gate::Hanging {
-                    future::pending::<()>().await;
-                }
-                return fail(500, "the answer is lost");
-            }
-            _ => {}
-        }
+    if !is_operation {
+        return (status, bytes).into_response();
     }
-    (status, bytes).into_response()
+    if gate == Gate::ShutBehind {
+        *shared.gate.lock().unwrap() = Gate::Shut;
+    }
+    shared.passed.notify_one();
+    match gate {
+        Gate::Hanging => future::pending().await,
+        Gate::LosingAnswers | Gate::ShutBehind => fail(500, "the answer is lost"),
+        _ => (status, bytes).into_response(),
+    }
 }

@@ -1,5 +1,11 @@
 //! What a crash leaves between the directory's answer and our own rows is finished or undone.
 
+use std::{
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
 use atproto::plc::Operation;
 use rookery::{
     service::account::pending::{Settle, UNDER_WAY_MAX},
@@ -133,4 +139,63 @@ async fn a_sign_up_that_was_given_up_cannot_be_finished() {
     answer.error(502, "UpstreamFailure");
     assert!(accounts.list(0).await.unwrap().is_empty());
     assert_eq!(tombstoned(&server).await, [true]);
+}
+
+/// The real program, killed after the directory has taken the DID and before it could say so: the next start gives the
+/// DID up, and the handle is free.
+#[tokio::test]
+async fn a_kill_between_directory_and_commit_leaves_no_did_without_account() {
+    let (server, gate) = gated().await;
+    let dir = tempfile::TempDir::new().unwrap();
+    let mut first = Program::start(dir.path(), &gate.url).await;
+    gate.set(Gate::Hanging);
+    let call = |url: &str| {
+        let url = format!("{url}/xrpc/com.atproto.server.createAccount");
+        server.http.post(url).json(&server.sign_up("alice")).send()
+    };
+    let sign_up = tokio::spawn(call(&first.url));
+    gate.passed().await;
+    first.kill();
+    assert!(sign_up.await.unwrap().is_err());
+    assert_eq!(tombstoned(&server).await, [false]);
+
+    gate.set(Gate::Open);
+    let second = Program::start(dir.path(), &gate.url).await;
+    gate.passed().await;
+    assert_eq!(tombstoned(&server).await, [true]);
+    assert_eq!(call(&second.url).await.unwrap().status(), 200);
+    assert_eq!(tombstoned(&server).await, [true, false]);
+}
+
+/// `rookery dev` as a process of its own; killed when dropped.
+struct Program {
+    url: String,
+    child: Child,
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Program {
+    async fn start(data_dir: &Path, plc_url: &str) -> Program {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rookery"));
+        command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.args(["dev", "--listen", "127.0.0.1:0", "--plc-url", plc_url, "--data-dir"]).arg(data_dir);
+        let mut child = command.spawn().unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let ready = tokio::task::spawn_blocking(move || {
+            let mut lines = output.lines().map(Result::unwrap);
+            lines.find_map(|line| Some(line.strip_prefix("rookery is ready: ")?.to_owned()))
+        });
+        Program { url: ready.await.unwrap().unwrap(), child }
+    }
+
+    /// As `kill -9` does.
+    fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
