@@ -19,7 +19,7 @@ use crate::{
         },
         blob::Blobs,
         firehose::{Firehose, FirehoseOptions},
-        identity::{DidResolver, Identities, IdentityParts, PlcClient},
+        identity::{DidResolver, HandleResolver, Identities, IdentityParts, PlcClient},
         keys::{KeyError, Keys},
         mail::{MailParts, Mailer},
         moderation::Moderation,
@@ -149,17 +149,23 @@ impl App {
             entropy.clone(),
         );
         let plc = PlcClient::new(&settings.plc_url);
-        let did_resolver = DidResolver::new(settings.clone(), plc.clone(), store.clone(), clock.clone());
+        let reach = if settings.dev { Reach::Anywhere } else { Reach::Public };
+        let outbound = Outbound::new(reach);
+        let did_resolver =
+            DidResolver::new(settings.clone(), plc.clone(), outbound.clone(), store.clone(), clock.clone());
+        let handles = HandleResolver::new(&settings, outbound.clone());
         let identities = Identities::new(IdentityParts {
             settings: settings.clone(),
             store: store.clone(),
             keys: keys.clone(),
             plc: plc.clone(),
             dids: did_resolver.clone(),
+            handles,
             clock: clock.clone(),
         });
         let blobs = Blobs::new(store.clone(), clock.clone(), settings.blob_upload_limit_bytes);
-        let repos = Repos::new(store.clone(), keys.clone(), clock.clone(), entropy.clone());
+        let repos =
+            Repos::new(store.clone(), keys.clone(), settings.words.clone(), clock.clone(), entropy.clone());
         let (stopping, tasks) = (CancellationToken::new(), TaskTracker::new());
         let mailer = Mailer::new(MailParts {
             settings: settings.clone(),
@@ -199,8 +205,6 @@ impl App {
             clock.clone(),
             entropy.clone(),
         );
-        let reach = if settings.dev { Reach::Anywhere } else { Reach::Public };
-        let outbound = Outbound::new(reach);
         let proxy =
             Proxy::new(settings.clone(), service_tokens.clone(), did_resolver.clone(), outbound.clone());
         let read_after_write =

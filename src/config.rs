@@ -6,6 +6,7 @@
 //!
 //! Not for: what the program does with a setting.
 
+mod identity;
 pub mod keys;
 mod rate_limits;
 mod raw;
@@ -19,14 +20,12 @@ use std::{
     str::FromStr as _,
 };
 
-use atproto::{
-    crypto::PublicKey,
-    syntax::{Datetime, Did, Handle},
-};
+use atproto::syntax::{Datetime, Did, Handle};
 use ipnet::IpNet;
 use zeroize::Zeroizing;
 
 pub use self::{
+    identity::read_word_list,
     rate_limits::RateLimitsConfig,
     raw::Origin,
     secret_file::{MASTER_KEY_BYTES, MasterKey, load_or_create_master_key},
@@ -166,6 +165,12 @@ pub struct IdentityConfig {
     pub handle_domains: Vec<String>,
     /// A did:key of the operator that new DIDs list before the server's own rotation key.
     pub recovery_did_key: Option<String>,
+    /// Where handles are looked up; empty: where the system looks up names.
+    pub nameservers: Vec<SocketAddr>,
+    /// Asked when nothing else knows a handle.
+    pub backup_nameservers: Vec<SocketAddr>,
+    /// The file of words that may stand neither in handles nor in record keys; see [`read_word_list`].
+    pub slur_list: Option<PathBuf>,
 }
 
 /// Who may sign up.
@@ -287,7 +292,7 @@ impl Config {
     fn from_raw(raw: &RawSettings) -> Result<Config, ConfigError> {
         let server = server(raw)?;
         Ok(Config {
-            identity: identity(raw, &server.hostname)?,
+            identity: identity::read(raw, &server.hostname)?,
             accounts: accounts(raw)?,
             blobs: BlobsConfig { upload_limit_bytes: raw.integer("blobs.upload_limit_bytes") },
             repo: RepoConfig { import_limit_bytes: raw.integer("repo.import_limit_bytes") },
@@ -361,27 +366,6 @@ fn server(raw: &RawSettings) -> Result<ServerConfig, ConfigError> {
         admin_password,
         service_did,
         trusted_proxies: rate_limits::networks(raw, "server.trusted_proxies")?,
-    })
-}
-
-fn identity(raw: &RawSettings, hostname: &str) -> Result<IdentityConfig, ConfigError> {
-    let domains_path = "identity.handle_domains";
-    let handle_domains = match raw.list(domains_path) {
-        Some(domains) => domains.to_vec(),
-        None => vec![format!(".{hostname}")],
-    };
-    for domain in &handle_domains {
-        check_handle_domain(domain).map_err(|why| raw.refuse(domains_path, why))?;
-    }
-    let key_path = "identity.recovery_did_key";
-    if let Some(did_key) = raw.text(key_path) {
-        PublicKey::from_did_key(did_key)
-            .map_err(|error| raw.refuse(key_path, format!("is not a did:key: {error}")))?;
-    }
-    Ok(IdentityConfig {
-        plc_url: url(raw, "identity.plc_url", required(raw, "identity.plc_url")?)?,
-        handle_domains,
-        recovery_did_key: raw.text(key_path).map(str::to_owned),
     })
 }
 
@@ -500,12 +484,4 @@ fn check_hostname(hostname: &str) -> Result<(), String> {
     Err(format!(
         "is {hostname:?}; write a name such as \"pds.example.com\", without https:// and without a port"
     ))
-}
-
-/// A leading dot and a domain that makes valid handles.
-fn check_handle_domain(domain: &str) -> Result<(), String> {
-    if domain.starts_with('.') && Handle::from_str(&format!("a{domain}")).is_ok() {
-        return Ok(());
-    }
-    Err(format!("contains {domain:?}; write a domain with a leading dot, such as \".pds.example.com\""))
 }

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use rookery::config::{Config, ConfigError, LogFormat, keys::KEYS};
+use rookery::config::{Config, ConfigError, LogFormat, keys::KEYS, read_word_list};
 
 const EXAMPLE: &str = include_str!("../config.example.toml");
 
@@ -319,4 +319,32 @@ fn mail_needs_a_server_and_a_sender_and_mistakes_do_not_show_the_password() {
         let refusal = refusal(&with(&mistake));
         assert!(refusal.contains(said) && !refusal.contains("hid"), "{mistake}: {refusal}");
     }
+}
+
+/// The list is a file of its own: it is read when the server starts.
+#[test]
+fn a_list_of_words_that_cannot_be_read_is_named() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let file = dir.path().join("words.txt");
+    assert!(read_word_list(Some(&file)).unwrap_err().to_string().contains("slur_list"));
+    std::fs::write(&file, " ".repeat((1 << 20) + 1)).unwrap();
+    assert!(read_word_list(Some(&file)).unwrap_err().to_string().contains("words.txt has 1048577 bytes"));
+    std::fs::write(&file, "word\n").unwrap();
+    assert_eq!(read_word_list(Some(&file)).unwrap(), "word\n");
+    assert_eq!(read_word_list(None).unwrap(), "");
+}
+
+#[test]
+fn name_servers_are_addresses_with_or_without_a_port() {
+    let read = |list: &str| {
+        let text = format!("[server]\nhostname = \"pds.example.com\"\n[identity]\nnameservers = {list}\n");
+        from_file(&text).map(|config| config.identity.nameservers)
+    };
+    let addresses = |list: &[&str]| list.iter().map(|text| text.parse().unwrap()).collect::<Vec<_>>();
+    assert_eq!(
+        read(r#"["9.9.9.9", "127.0.0.1:5353", "2620:fe::fe", "[::1]:5353"]"#).unwrap(),
+        addresses(&["9.9.9.9:53", "127.0.0.1:5353", "[2620:fe::fe]:53", "[::1]:5353"])
+    );
+    assert!(read(r#"["dns.example.com"]"#).unwrap_err().to_string().contains("dns.example.com"));
+    assert!(read(r#"["::1", "::2", "::3", "::4", "::5"]"#).unwrap_err().to_string().contains("more than 4"));
 }

@@ -35,6 +35,10 @@ pub struct CreateArgs {
     /// The identity to make an account for; default: a new did:plc
     #[arg(long)]
     did: Option<Did>,
+    /// Make the handle's own host name the identity (did:web:HANDLE) instead of a new did:plc. The server answers for it at
+    /// https://HANDLE/.well-known/did.json; it cannot move to another server
+    #[arg(long, conflicts_with = "did")]
+    did_web: bool,
     /// The handle, for a new identity under one of the server's domains
     #[arg(long, required_unless_present = "did")]
     handle: Option<Handle>,
@@ -88,7 +92,12 @@ async fn create(args: CreateArgs) -> anyhow::Result<()> {
                 recovery_key: None,
                 asker: Asker::Operator,
             };
-            let session = local.app.accounts.sign_up(sign_up).await.context("no account was made")?;
+            let accounts = &local.app.accounts;
+            let session = match args.did_web {
+                true => accounts.sign_up_hosted(sign_up).await,
+                false => accounts.sign_up(sign_up).await,
+            };
+            let session = session.context("no account was made")?;
             (local, session.account.did)
         }
         (None, None) => bail!("give --handle for a new identity, or --did for one that exists"),

@@ -16,10 +16,11 @@ use clap::Args;
 use crate::{
     app::{App, AppConfig, Settings},
     cli::dev,
-    config::{Config, ServiceAt, load_or_create_master_key},
+    config::{Config, ServiceAt, load_or_create_master_key, read_word_list},
     service::{
         rate_limit::BypassKey,
         settings::{InviteSchedule, MailSettings, RateLimitSettings, Service},
+        word_filter::WordFilter,
     },
     store::{
         StoreOptions,
@@ -124,7 +125,7 @@ pub async fn build_app(config: &Config, mode: Mode) -> anyhow::Result<App> {
     let entropy = Entropy::system();
     let master_key = load_or_create_master_key(&config.secrets.master_key_file, data_dir, entropy.bytes())?;
     let app = App::build(AppConfig {
-        settings: settings(config, mode),
+        settings: settings(config, mode, word_filter(config)?),
         store: StoreOptions::at(data_dir),
         master_key,
         admin_password: config.server.admin_password.clone().unwrap_or_default(),
@@ -134,7 +135,12 @@ pub async fn build_app(config: &Config, mode: Mode) -> anyhow::Result<App> {
     app.await.with_context(|| format!("cannot open the data in {}", data_dir.display()))
 }
 
-fn settings(config: &Config, mode: Mode) -> Settings {
+fn word_filter(config: &Config) -> anyhow::Result<WordFilter> {
+    let text = read_word_list(config.identity.slur_list.as_deref())?;
+    WordFilter::parse(&text).context("the file of identity.slur_list is not a list of words")
+}
+
+fn settings(config: &Config, mode: Mode, words: WordFilter) -> Settings {
     Settings {
         hostname: config.server.hostname.clone(),
         public_url: config.server.public_url.clone(),
@@ -142,6 +148,9 @@ fn settings(config: &Config, mode: Mode) -> Settings {
         handle_domains: config.identity.handle_domains.clone(),
         plc_url: config.identity.plc_url.clone(),
         recovery_did_key: config.identity.recovery_did_key.clone(),
+        nameservers: config.identity.nameservers.clone(),
+        backup_nameservers: config.identity.backup_nameservers.clone(),
+        words,
         invite_required: config.accounts.invite_required,
         invite_schedule: config.accounts.invite_interval_hours.map(|hours| InviteSchedule {
             interval: Duration::from_secs(hours * 60 * 60),

@@ -22,12 +22,15 @@ use crate::{
     },
     config::Config,
     server,
+    service::account::pending::Settle,
 };
 
 /// How often the chores are done.
 const CHORES_EVERY: Duration = Duration::from_secs(60 * 60);
 /// How often accounts are looked for whose date of deletion has come.
 const DELETE_DUE_EVERY: Duration = Duration::from_secs(60);
+/// How often changes of identities are looked for that were cut short.
+const SETTLE_EVERY: Duration = Duration::from_secs(60);
 /// How long subscribers wait at most for events that another process appended.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -72,6 +75,7 @@ pub async fn serve(app: App, listener: TcpListener, shutdown: impl Future<Output
     }
     let chores = tokio::spawn(chores(app.clone()));
     let deletions = tokio::spawn(deletions(app.clone()));
+    let settling = tokio::spawn(settle_identities(app.clone()));
     let stopping = app.stopping.clone();
     let shutdown = async move {
         shutdown.await;
@@ -81,6 +85,7 @@ pub async fn serve(app: App, listener: TcpListener, shutdown: impl Future<Output
     server::serve(listener, app.router(), app.settings.connections_max, shutdown).await;
     chores.abort();
     deletions.abort();
+    settling.abort();
     app.close().await;
 }
 
@@ -140,6 +145,20 @@ async fn deletions(app: App) {
         if let Err(error) = app.accounts.purge_deleted().await {
             will_be_tried_again("remove what deleted accounts left", &error);
         }
+    }
+}
+
+/// Finishes or undoes what a crash has left half done at the did:plc directory, and what the directory could not be asked
+/// about. Apart from the chores: a directory may take its time.
+async fn settle_identities(app: App) {
+    let mut rounds = tokio::time::interval(SETTLE_EVERY);
+    let mut which = Settle::All;
+    loop {
+        rounds.tick().await;
+        if let Err(error) = app.accounts.settle_identities(which).await {
+            will_be_tried_again("settle changes of identities", &error);
+        }
+        which = Settle::Overdue;
     }
 }
 

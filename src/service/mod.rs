@@ -17,3 +17,4 @@ pub mod rate_limit;
 pub mod read_after_write;
 pub mod repo;
 pub mod settings;
+pub mod word_filter;

@@ -1,12 +1,12 @@
 //! What the services need to know of the configuration. `config` reads it from files and environment, nobody else.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use atproto::syntax::Did;
 use ipnet::IpNet;
 
-use super::rate_limit::BypassKey;
-use crate::config::smtp_url::SmtpServer;
+use super::{rate_limit::BypassKey, word_filter::WordFilter};
+use crate::{config::smtp_url::SmtpServer, time::Micros};
 
 /// Whether requests are counted, and whose are not.
 #[derive(Clone, Debug)]
@@ -25,8 +25,6 @@ impl RateLimitSettings {
         RateLimitSettings { enabled: false, bypass_key: None, bypass_ips: Vec::new() }
     }
 }
-
-use crate::time::Micros;
 
 /// How accounts earn codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +50,12 @@ pub struct Settings {
     pub plc_url: String,
     /// `did:key` put before this server's own rotation key in the DIDs it makes.
     pub recovery_did_key: Option<String>,
+    /// Where handles are looked up; empty: where the system looks up names.
+    pub nameservers: Vec<SocketAddr>,
+    /// Asked when nothing else knows a handle.
+    pub backup_nameservers: Vec<SocketAddr>,
+    /// What may stand neither in handles nor in record keys.
+    pub words: WordFilter,
     /// New accounts need an invite code.
     pub invite_required: bool,
     /// How accounts earn invite codes of their own; `None`: they do not.
@@ -125,6 +129,9 @@ impl Settings {
             handle_domains: vec![".test".into()],
             plc_url: plc_url.trim_end_matches('/').into(),
             recovery_did_key: None,
+            nameservers: Vec::new(),
+            backup_nameservers: Vec::new(),
+            words: WordFilter::default(),
             invite_required: false,
             invite_schedule: None,
             blob_upload_limit_bytes: 5 * 1024 * 1024,

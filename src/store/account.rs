@@ -225,6 +225,19 @@ pub fn set_invites_disabled(db: &Connection, did: &Did, disabled: bool) -> Resul
     Ok(())
 }
 
+/// Gives the account another handle.
+pub fn set_handle(db: &Connection, account_id: i64, handle: &Handle) -> Result<(), InsertError> {
+    let updated = db
+        .prepare_cached("UPDATE account SET handle = ?2 WHERE id = ?1")
+        .map_err(StoreError::from)?
+        .execute((account_id, handle.as_str()));
+    match updated {
+        Ok(_) => Ok(()),
+        Err(error) if taken_column(&error) == Some("handle") => Err(InsertError::HandleTaken),
+        Err(error) => Err(InsertError::Store(error.into())),
+    }
+}
+
 /// Points the account at another repo generation.
 pub fn set_repo(db: &Connection, account_id: i64, repo_id: i64) -> Result<(), StoreError> {
     db.prepare_cached("UPDATE account SET repo_id = ?2 WHERE id = ?1")?.execute((account_id, repo_id))?;

@@ -20,6 +20,7 @@ pub mod email_token;
 pub mod invite_code;
 pub mod mst_node;
 pub mod outbox_mail;
+pub mod pending_identity;
 pub mod record;
 pub mod refresh_token;
 pub mod repo;

@@ -61,6 +61,55 @@ describe('did:plc', { timeout: 60_000 }, () => {
       assert.equal((await client.getDocumentData(data.did)).services.atproto_pds.endpoint, 'https://elsewhere.example')
     })
 
+    test('a change of handle is an operation that the official directory takes and the checker accepts', async () => {
+      const agent = await signUp(server)
+      const handle = agent.session.handle.replace('.test', 'n.test')
+      await agent.com.atproto.identity.updateHandle({ handle })
+      assert.deepEqual((await client.getDocument(agent.did)).alsoKnownAs, [`at://${handle}`])
+      const log = await client.getOperationLog(agent.did)
+      assert.equal(log.length, 2)
+      const state = await checkLog(agent.did, log)
+      assert.equal(state.verificationMethods.atproto, await signingKeyOf(server, agent.did))
+      const { data } = await agent.com.atproto.repo.describeRepo({ repo: handle })
+      assert.deepEqual([data.handle, data.handleIsCorrect], [handle, true])
+      // Once more is an event and no operation.
+      await agent.com.atproto.identity.updateHandle({ handle })
+      assert.equal((await client.getOperationLog(agent.did)).length, 2)
+    })
+
+    test('an operation that the person signs goes to the directory when it keeps the account here', async () => {
+      const mine = await Secp256k1Keypair.create()
+      const agent = await signUp(server)
+      const handle = agent.session.handle.replace('.test', 'o.test')
+      const { data: account } = await agent.com.atproto.server.createAccount({
+        handle,
+        email: `${handle}@example.com`,
+        password: 'long enough',
+        recoveryKey: mine.did(),
+      })
+      await agent.resumeSession({ ...account, active: true })
+      const { data: recommended } = await agent.com.atproto.identity.getRecommendedDidCredentials()
+      const state = await client.getDocumentData(account.did)
+      assert.deepEqual(recommended.verificationMethods, state.verificationMethods)
+      assert.deepEqual(recommended.services, state.services)
+      assert.deepEqual(recommended.rotationKeys, state.rotationKeys.slice(1))
+
+      const next = await Secp256k1Keypair.create()
+      const last = await client.getLastOp(account.did)
+      const update = (change) => createUpdateOp(last, mine, (op) => ({ ...op, ...change }))
+      const submit = (operation) => agent.com.atproto.identity.submitPlcOperation({ operation })
+      const away = await update({ rotationKeys: [mine.did()] })
+      const refusal = await submit(away).catch((error) => error)
+      assert.deepEqual([refusal.status, refusal.error], [400, 'InvalidRequest'])
+      await submit(await update({ rotationKeys: [next.did(), ...state.rotationKeys] }))
+      const log = await client.getOperationLog(account.did)
+      assert.equal(log.length, 2)
+      assert.equal((await checkLog(account.did, log)).rotationKeys[0], next.did())
+      // What the directory refuses is its own message.
+      const stale = await submit(await update({ alsoKnownAs: [`at://${handle}`, 'at://other.example'] })).catch((error) => error)
+      assert.equal(stale.status, 400)
+    })
+
     test('a failed sign-up leaves no account behind', async () => {
       const lone = await Rookery.dev({ plcUrl: `http://127.0.0.1:${await freePort()}` })
       try {

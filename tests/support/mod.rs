@@ -4,7 +4,9 @@
 
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod dns;
 pub mod firehose;
+pub mod plc_gate;
 pub mod upstream;
 
 use std::{

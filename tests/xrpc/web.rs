@@ -2,9 +2,11 @@
 
 use atproto::{
     crypto::{Curve, SigningKey},
+    identity::DidDocument,
     plc::{Operation, PlcData},
     syntax::Handle,
 };
+use rookery::service::account::{create::SignUp, handle_policy::Asker};
 use serde_json::json;
 
 use crate::support::TestServer;
@@ -63,6 +65,84 @@ async fn the_did_of_a_handle_is_plain_text_under_its_host() {
     }
     for host in ["nobody.test", "test", "alice.example.com", "localhost"] {
         assert_eq!(get(host).await.0, 404, "{host}");
+    }
+}
+
+/// What `path` answers under a host: status and text.
+async fn under_host(server: &TestServer, path: &str, headers: &[(&str, &str)]) -> (u16, String) {
+    let mut request = server.http.get(format!("{}{path}", server.url));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let response = request.send().await.unwrap();
+    (response.status().as_u16(), response.text().await.unwrap())
+}
+
+/// AC-2: neither well-known document says anything of who is not served.
+#[tokio::test]
+async fn handles_of_deactivated_and_taken_down_accounts_are_not_found() {
+    let server = TestServer::start().await;
+    let (alice, bob) = (server.create_account("alice").await, server.create_account("bob").await);
+    server.deactivate(&alice.did).await;
+    server.take_down(&bob.did).await;
+    for host in ["alice.test", "bob.test", "nobody.test"] {
+        for path in ["/.well-known/atproto-did", "/.well-known/did.json"] {
+            assert_eq!(under_host(&server, path, &[("host", host)]).await.0, 404, "{host}{path}");
+        }
+    }
+}
+
+/// DI-3: an identity that lives here is a host name, a document and an account, and needs nobody else.
+#[tokio::test]
+async fn a_did_web_of_this_server_is_served_under_its_host_while_its_account_is_active() {
+    let server = TestServer::start().await;
+    let sign_up = SignUp {
+        handle: "alice.test".parse().unwrap(),
+        email: None,
+        password: Some(crate::support::PASSWORD.to_owned().into()),
+        invite_code: None,
+        recovery_key: None,
+        asker: Asker::Operator,
+    };
+    let session = server.app.accounts.sign_up_hosted(sign_up).await.unwrap();
+    let did = session.account.did.to_string();
+    assert_eq!(did, "did:web:alice.test");
+    let get = async |path: &str| under_host(&server, path, &[("host", "alice.test:2583")]).await;
+    assert_eq!(get("/.well-known/atproto-did").await, (200, did.clone()));
+    let (status, document) = get("/.well-known/did.json").await;
+    assert_eq!(status, 200);
+    let document = DidDocument::from_json(serde_json::from_str(&document).unwrap()).unwrap();
+    assert_eq!(document.id().as_str(), did);
+    assert_eq!(document.handle().unwrap().as_str(), "alice.test");
+    assert_eq!(document.pds_endpoint().unwrap(), server.url);
+    let key = server.app.keys.signing_key(session.account.id).await.unwrap().public_key();
+    assert_eq!(document.signing_key().unwrap().unwrap(), key);
+
+    // The server itself sees the same, without a request to itself.
+    server.app.identities.check_validity(&session.account).await.unwrap();
+    let repo = server.query("com.atproto.repo.describeRepo").param("repo", &did).send().await.ok();
+    assert_eq!((&repo["didDoc"], &repo["handleIsCorrect"]), (document.json(), &json!(true)));
+    let update = server.procedure("com.atproto.identity.updateHandle").bearer(&session.access_jwt);
+    assert_eq!(update.json(&json!({ "handle": "bob.test" })).send().await.status, 200);
+    assert!(get("/.well-known/did.json").await.1.contains("at://bob.test"));
+    // The name stays the identity's: nobody else may answer under its host.
+    let taken = server.procedure("com.atproto.server.createAccount").json(&server.sign_up("alice"));
+    taken.send().await.error(400, "InvalidRequest");
+
+    server.deactivate(&did).await;
+    assert_eq!(get("/.well-known/did.json").await.0, 404);
+}
+
+/// Behind a proxy the host that counts is the one that the client asked for; nobody else may name one.
+#[tokio::test]
+async fn a_forwarded_host_counts_from_a_trusted_proxy_only() {
+    let path = "/.well-known/atproto-did";
+    let headers = [("host", "pds.internal.example.com"), ("x-forwarded-host", "alice.test")];
+    for (trusted, expected) in [(vec!["127.0.0.0/8".parse().unwrap()], 200), (vec![], 404)] {
+        let server = TestServer::start_with(|settings| settings.trusted_proxies = trusted).await;
+        server.create_account("alice").await;
+        assert_eq!(under_host(&server, path, &headers).await.0, expected);
+        assert_eq!(under_host(&server, path, &[("host", "alice.test")]).await.0, 200);
     }
 }
 

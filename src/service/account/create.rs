@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 use super::{
     Accounts,
     disposable_email::is_disposable,
-    handle_policy::{self, Asker, HandleError},
+    handle_policy::{Asker, HandleError},
 };
 use crate::{
     service::{
@@ -35,6 +35,7 @@ use crate::{
         StoreError, WriteTx,
         account::{self, Account, InsertError, NewAccount},
         invite_code,
+        pending_identity::{self, Kind},
         refresh_token::{self, RefreshTokenRow},
         reserved_signing_key, signing_key,
     },
@@ -163,16 +164,44 @@ impl Accounts {
             sealed: parts.keys.seal(&key)?,
             key,
         };
+        // A crash between the directory's answer and our rows must not leave a DID that nobody knows of.
+        let (noted, handle) = (did.clone(), prepared.account.handle.clone());
+        parts.store.write(move |tx| note(tx, &noted, handle.as_ref())).await?;
         let made = match parts.plc.submit_and_confirm(&did, &genesis).await {
             Ok(()) => self.store(prepared, sign_up.invite_code).await,
             Err(error) => Err(error.into()),
         };
         match &made {
+            Ok(_) => {}
             // Not registered, so there is nothing to undo.
-            Ok(_) | Err(CreateAccountError::Plc(PlcError::Refused(_))) => {}
+            Err(CreateAccountError::Plc(PlcError::Refused(_))) => self.forget_pending(&did).await,
             Err(_) => self.tombstone(&did, &genesis).await,
         }
         made
+    }
+
+    /// Makes an account whose DID is its handle's own host name, `did:web:alice.pds.example`, active and signed in. This
+    /// server answers for the DID, so no directory is asked; it cannot move elsewhere.
+    pub async fn sign_up_hosted(&self, sign_up: SignUp) -> Result<Session, CreateAccountError> {
+        let email = self.check(&sign_up, None).await?;
+        let parts = &self.inner;
+        // A handle is a host name, and makes a DID.
+        let did = Did::parse(&format!("did:web:{}", sign_up.handle))
+            .map_err(|_| CreateAccountError::Handle(HandleError::Characters))?;
+        let key = parts.keys.generate()?;
+        let prepared = Prepared {
+            account: NewAccount {
+                did,
+                handle: Some(sign_up.handle),
+                email: email.as_ref().map(|email| email.to_lowercase()),
+                password_hash: self.hash(sign_up.password).await?,
+                deactivated_at: None,
+            },
+            typed_email: email.unwrap_or_default(),
+            sealed: parts.keys.seal(&key)?,
+            key,
+        };
+        self.store(prepared, None).await
     }
 
     /// Makes an account for a DID that exists already: deactivated, signed in, with an empty repo that an import
@@ -274,7 +303,7 @@ impl Accounts {
             None if sign_up.asker == Asker::Public => return Err(CreateAccountError::EmailMissing),
             None => None,
         };
-        handle_policy::check(settings, &sign_up.handle, sign_up.asker)?;
+        self.check_handle(&sign_up.handle, did, sign_up.asker).await?;
         if let Some(key) = &sign_up.recovery_key {
             PublicKey::from_did_key(key).map_err(|_| CreateAccountError::RecoveryKey)?;
         }
@@ -337,8 +366,9 @@ impl Accounts {
             return;
         };
         let tombstone = Operation::sign_tombstone(&genesis.cid(), &key);
-        if let Err(error) = self.inner.plc.submit_and_confirm(did, &tombstone).await {
-            tracing::warn!(%did, %error, "a DID without an account could not be tombstoned");
+        match self.inner.plc.submit_and_confirm(did, &tombstone).await {
+            Ok(()) => self.forget_pending(did).await,
+            Err(error) => tracing::warn!(%did, %error, "a DID without an account is tombstoned later"),
         }
     }
 }
@@ -369,12 +399,48 @@ pub(super) fn check_email(email: String) -> Result<String, CreateAccountError> {
     Ok(email)
 }
 
+/// Holds the handle for the DID while the directory is asked.
+fn note(tx: &WriteTx<'_>, did: &Did, handle: Option<&Handle>) -> Result<(), CreateAccountError> {
+    if let Some(handle) = handle {
+        let is_taken = account::get_by_handle(tx, handle)?.is_some()
+            || pending_identity::holder_of(tx, handle)?.is_some()
+            || is_a_did(tx, handle)?;
+        if is_taken {
+            return Err(CreateAccountError::HandleTaken(handle.clone()));
+        }
+    }
+    Ok(pending_identity::put(tx, did, Kind::Create, handle, tx.now())?)
+}
+
+/// True when the handle is the host of a DID that lives here: whoever got it would answer in the other's place.
+pub(super) fn is_a_did(db: &rusqlite::Connection, handle: &Handle) -> Result<bool, StoreError> {
+    match Did::parse(&format!("did:web:{handle}")) {
+        Ok(did) => Ok(account::get_by_did(db, &did)?.is_some()),
+        Err(_) => Ok(false),
+    }
+}
+
+/// The end of what [`note`] began, and for who moves in, a look at handles that are being given away.
+fn end_note(tx: &WriteTx<'_>, did: &Did, handle: Option<&Handle>) -> Result<(), CreateAccountError> {
+    if let Some(handle) = handle
+        && (pending_identity::holder_of(tx, handle)?.is_some_and(|holder| holder != *did)
+            || (did.as_str() != format!("did:web:{handle}") && is_a_did(tx, handle)?))
+    {
+        return Err(CreateAccountError::HandleTaken(handle.clone()));
+    }
+    if pending_identity::get(tx, did)?.is_some_and(|pending| pending.abandoned) {
+        return Err(PlcError::Unavailable("it took too long to register the DID".into()).into());
+    }
+    Ok(pending_identity::delete(tx, did)?)
+}
+
 fn insert(tx: &WriteTx<'_>, prepared: &Prepared) -> Result<Account, CreateAccountError> {
     let new = &prepared.account;
     // First, so that who makes an account twice is not told that its own handle is taken.
     if account::get_by_did(tx, &new.did)?.is_some() {
         return Err(CreateAccountError::DidTaken);
     }
+    end_note(tx, &new.did, new.handle.as_ref())?;
     let id = account::insert(tx, new, tx.now()).map_err(|error| match (error, &new.handle) {
         (InsertError::HandleTaken, Some(handle)) => CreateAccountError::HandleTaken(handle.clone()),
         (InsertError::EmailTaken, _) => CreateAccountError::EmailTaken(prepared.typed_email.clone()),

@@ -15,18 +15,24 @@
 //! | codes sent by mail | [`email_token`] |
 //! | another mail address, another password | [`email`], [`password`] |
 //! | how far a move has come | [`progress`] |
+//! | another handle | [`handle`] |
+//! | what a crash left undone at the directory | [`pending`] |
 //!
 //! Not for: signing in (`service::auth`).
 
+mod changing;
 pub mod create;
 pub mod disposable_email;
 pub mod email;
 pub mod email_token;
+pub mod handle;
 pub mod handle_policy;
 pub mod info;
 pub mod invite;
 pub mod leave;
 pub mod password;
+pub mod pending;
+mod plc_operation;
 pub mod progress;
 pub mod purge;
 pub mod reserve;
@@ -39,6 +45,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use self::email_token::EmailTokens;
 
+use self::changing::Changing;
 use crate::{
     service::{
         auth::{password::Passwords, session::Sessions},
@@ -94,6 +101,7 @@ pub struct Accounts {
     deleted: Arc<Notify>,
     /// Requests for new passwords that are being worked on.
     resets: Arc<Semaphore>,
+    changing: Changing,
 }
 
 impl Accounts {
@@ -101,6 +109,7 @@ impl Accounts {
     pub fn new(parts: AccountParts) -> Accounts {
         Accounts {
             inner: Arc::new(parts),
+            changing: Changing::default(),
             deleted: Arc::default(),
             resets: Arc::new(Semaphore::new(password::RESETS_MAX)),
         }

@@ -285,7 +285,11 @@ mod tests {
 
     use super::*;
     use crate::{
-        service::{identity::PlcClient, settings::Settings},
+        service::{
+            identity::PlcClient,
+            outbound::{Outbound, Reach},
+            settings::Settings,
+        },
         store::{Store, StoreOptions},
     };
 
@@ -307,7 +311,8 @@ mod tests {
         let did: Did = "did:web:pds.example.com".parse().unwrap();
         let settings = Arc::new(Settings::sandbox("https://pds.example.com", did.clone(), &directory.uri()));
         let plc = PlcClient::new(&directory.uri());
-        let resolver = DidResolver::new(settings, plc, store.clone(), clock.clone());
+        let outbound = Outbound::new(Reach::Public);
+        let resolver = DidResolver::new(settings, plc, outbound, store.clone(), clock.clone());
         let keys = Keys::new(store, &[7; 32].into(), Entropy::system());
         let tokens = ServiceTokens::new(did, resolver, keys, clock, Entropy::system());
         Setting { directory, tokens, _dir: dir }

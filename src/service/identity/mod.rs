@@ -3,15 +3,21 @@
 //! | question | file |
 //! |---|---|
 //! | the document of a DID | [`resolver`] |
+//! | the DID of a handle | [`handle_resolver`] |
 //! | the did:plc directory | [`plc_client`] |
 //! | making a DID name another signing key | [`signing_key`] |
+//! | handles, DIDs and identities as clients ask for them | [`lookup`] |
+//! | did:plc operations of account owners | [`plc_operation`] |
 //! | is an account's DID set up for this server | [`validity`] |
 //! | did:web identities that live here | `hosted` |
 //!
 //! Not for: accounts (`service::account`), and the form of documents and operations (`atproto`).
 
+pub mod handle_resolver;
 mod hosted;
+pub mod lookup;
 pub mod plc_client;
+pub mod plc_operation;
 pub mod resolver;
 pub mod signing_key;
 pub mod validity;
@@ -21,13 +27,14 @@ use std::sync::Arc;
 use atproto::{identity::DidDocument, syntax::Did};
 
 pub use self::{
+    handle_resolver::{HandleLookupError, HandleResolver},
     plc_client::{PlcClient, PlcError},
     resolver::{DidResolver, Freshness, ResolveError},
     signing_key::PublishKeyError,
     validity::ValidityError,
 };
 use crate::{
-    service::{keys::Keys, settings::Settings},
+    service::{http::Http, keys::Keys, settings::Settings},
     store::{Store, StoreError, account::Account},
     time::Clock,
 };
@@ -44,6 +51,8 @@ pub struct IdentityParts {
     pub plc: PlcClient,
     /// Resolves DIDs.
     pub dids: DidResolver,
+    /// Resolves handles that are not ours.
+    pub handles: HandleResolver,
     /// The time of day.
     pub clock: Clock,
 }
@@ -52,12 +61,19 @@ pub struct IdentityParts {
 #[derive(Clone)]
 pub struct Identities {
     inner: Arc<IdentityParts>,
+    appview: Option<Arc<Http>>,
 }
 
 impl Identities {
     /// Identities made from `parts`.
     pub fn new(parts: IdentityParts) -> Identities {
-        Identities { inner: Arc::new(parts) }
+        let appview = parts.settings.appview.as_ref().map(|appview| Arc::new(Http::new(&appview.url)));
+        Identities { inner: Arc::new(parts), appview }
+    }
+
+    /// The resolver of DIDs.
+    pub fn dids(&self) -> &DidResolver {
+        &self.inner.dids
     }
 
     /// The account whose did:web lives here, and its document; `None` when no account has this DID or it is a DID of

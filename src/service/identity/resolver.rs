@@ -1,10 +1,16 @@
 //! From a DID to its document, through a cache (DI-2 to DI-5).
 //!
-//! Fresh for an hour; for a day it is used and refreshed behind the caller's back. did:web comes with later work.
+//! Fresh for an hour; for a day it is used and refreshed behind the caller's back. The document of a did:plc is at the
+//! directory, that of a did:web on the host that it names; those that this server hosts come from its own accounts.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use atproto::{identity::DidDocument, syntax::Did};
+use atproto::{
+    identity::DidDocument,
+    syntax::{Did, Handle},
+};
+use reqwest::Url;
+use serde_json::Value as Json;
 use tokio::sync::Semaphore;
 
 use super::{
@@ -12,7 +18,10 @@ use super::{
     plc_client::{PlcClient, PlcError},
 };
 use crate::{
-    service::settings::Settings,
+    service::{
+        outbound::{Outbound, OutboundError},
+        settings::Settings,
+    },
     store::{Store, StoreError, did_cache},
     time::{Clock, Micros, SECOND},
 };
@@ -21,6 +30,10 @@ use crate::{
 const FRESH_SECS: i64 = 60 * 60;
 /// Older documents are not used at all, in seconds.
 const STALE_SECS_MAX: i64 = 24 * 60 * 60;
+/// For the web server of a did:web, in seconds.
+const WEB_SECS_MAX: u64 = 3;
+/// Documents that are fetched from web servers at a time; more are refused.
+const WEB_FETCHES_MAX: usize = 64;
 /// Refreshes behind callers' backs at a time; more are left to the next caller.
 const REFRESHES_MAX: usize = 4;
 
@@ -42,6 +55,14 @@ pub enum ResolveError {
     /// A DID method that is not resolved here.
     #[error("did:{0} is not resolved by this server")]
     Unsupported(String),
+    /// A did:web that names no public host, or more than a host (DI-3).
+    #[error("{did} is not resolved by this server: {problem}")]
+    Refused {
+        /// The DID.
+        did: Did,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
     /// The source failed.
     #[error("could not resolve {did}: {problem}")]
     Failed {
@@ -57,15 +78,25 @@ pub enum ResolveError {
 pub struct DidResolver {
     settings: Arc<Settings>,
     plc: PlcClient,
+    outbound: Outbound,
     store: Store,
     clock: Clock,
+    web_fetches: Arc<Semaphore>,
     refreshes: Arc<Semaphore>,
 }
 
 impl DidResolver {
-    /// Resolves did:plc at `plc`; documents are cached in `store`.
-    pub fn new(settings: Arc<Settings>, plc: PlcClient, store: Store, clock: Clock) -> DidResolver {
-        DidResolver { settings, plc, store, clock, refreshes: Arc::new(Semaphore::new(REFRESHES_MAX)) }
+    /// Resolves did:plc at `plc` and did:web through `outbound`; documents are cached in `store`.
+    pub fn new(
+        settings: Arc<Settings>,
+        plc: PlcClient,
+        outbound: Outbound,
+        store: Store,
+        clock: Clock,
+    ) -> DidResolver {
+        let [web_fetches, refreshes] =
+            [WEB_FETCHES_MAX, REFRESHES_MAX].map(|permits| Arc::new(Semaphore::new(permits)));
+        DidResolver { settings, plc, outbound, store, clock, web_fetches, refreshes }
     }
 
     /// The document of `did`. A cache that fails is as good as an empty one.
@@ -119,12 +150,13 @@ impl DidResolver {
     }
 
     async fn fetch(&self, did: &Did) -> Result<DidDocument, ResolveError> {
-        if did.method() != "plc" {
-            return Err(ResolveError::Unsupported(did.method().to_owned()));
-        }
         let failed = |problem: String| ResolveError::Failed { did: did.clone(), problem };
-        let Some(json) = self.plc.document(did).await.map_err(|error: PlcError| failed(error.to_string()))?
-        else {
+        let json = match did.method() {
+            "plc" => self.plc.document(did).await.map_err(|error: PlcError| failed(error.to_string()))?,
+            "web" => self.fetch_web(did).await?,
+            method => return Err(ResolveError::Unsupported(method.to_owned())),
+        };
+        let Some(json) = json else {
             self.forget(did).await;
             return Err(ResolveError::NotFound(did.clone()));
         };
@@ -141,6 +173,30 @@ impl DidResolver {
         Ok(document)
     }
 
+    /// DI-3. A server that says no has no document; one that fails may have one again.
+    async fn fetch_web(&self, did: &Did) -> Result<Option<Json>, ResolveError> {
+        let failed = |problem: String| ResolveError::Failed { did: did.clone(), problem };
+        let refused = |problem| ResolveError::Refused { did: did.clone(), problem };
+        let url = web_url(did, self.settings.dev).map_err(refused)?;
+        let Ok(_permit) = self.web_fetches.try_acquire() else {
+            return Err(failed("too many documents are being fetched; try again in a moment".into()));
+        };
+        let answer = self.outbound.get(&url, Duration::from_secs(WEB_SECS_MAX)).await;
+        let answer = answer.map_err(|error| match error {
+            OutboundError::Forbidden(_) => refused("its host is not a public one"),
+            error => failed(error.to_string()),
+        })?;
+        if answer.status.is_client_error() {
+            return Ok(None);
+        }
+        if !answer.status.is_success() {
+            return Err(failed(format!("its host answers {}", answer.status)));
+        }
+        serde_json::from_slice(&answer.body)
+            .map(Some)
+            .map_err(|error| failed(format!("its document is not JSON: {error}")))
+    }
+
     async fn forget(&self, did: &Did) {
         let key = did.as_str().to_owned();
         let forgotten: Result<(), StoreError> = self.store.write(move |tx| did_cache::delete(tx, &key)).await;
@@ -148,6 +204,34 @@ impl DidResolver {
             tracing::warn!(%did, %error, "a cached DID document could not be deleted");
         }
     }
+}
+
+/// Where the document of a did:web is: the host alone names it. A port is for `localhost` in a sandbox, which also
+/// speaks plain HTTP (DI-3).
+fn web_url(did: &Did, dev: bool) -> Result<Url, &'static str> {
+    let id = did.as_str().strip_prefix("did:web:").unwrap_or_default();
+    if id.contains(':') {
+        return Err("it has a path, and only hosts have documents");
+    }
+    let (host, port) = match id.split_once("%3A").or_else(|| id.split_once("%3a")) {
+        Some((host, port)) => (host, Some(port)),
+        None => (id, None),
+    };
+    let unusable = "it does not name a host";
+    if host == "localhost" && dev {
+        let port = port.map(str::parse::<u16>).transpose().map_err(|_| unusable)?;
+        let origin = port.map_or("http://localhost".into(), |port| format!("http://localhost:{port}"));
+        return Url::parse(&format!("{origin}/.well-known/did.json")).map_err(|_| unusable);
+    }
+    if port.is_some() {
+        return Err("it has a port, which only localhost in a sandbox may have");
+    }
+    // A host has the form of a handle, and what is no domain for handles is none for DIDs.
+    let host = Handle::parse(host).map_err(|_| unusable)?;
+    if host.has_disallowed_tld() {
+        return Err("its host is not a public one");
+    }
+    Url::parse(&format!("https://{host}/.well-known/did.json")).map_err(|_| unusable)
 }
 
 #[cfg(test)]
@@ -160,7 +244,7 @@ mod tests {
     use wiremock::{Mock, MockServer, ResponseTemplate, matchers::method};
 
     use super::*;
-    use crate::store::StoreOptions;
+    use crate::{service::outbound::Reach, store::StoreOptions};
 
     const DID: &str = "did:plc:ewvi7nxzyoun6zhxrhs64oiz";
 
@@ -179,7 +263,13 @@ mod tests {
         let store = Store::open(StoreOptions::at(dir.path()), clock.clone()).await.unwrap();
         let directory = MockServer::start().await;
         let settings = Settings::sandbox("http://localhost", "did:web:localhost".parse().unwrap(), "");
-        let resolver = DidResolver::new(Arc::new(settings), PlcClient::new(&directory.uri()), store, clock);
+        let resolver = DidResolver::new(
+            Arc::new(settings),
+            PlcClient::new(&directory.uri()),
+            Outbound::new(Reach::Anywhere),
+            store,
+            clock,
+        );
         Setting { directory, resolver, now, _dir: dir }
     }
 
@@ -245,7 +335,78 @@ mod tests {
             setting.answers(answer).await;
             assert!(matches!(setting.alias(Freshness::Cached).await, Err(ResolveError::Failed { .. })));
         }
-        let web = setting.resolver.resolve(&"did:web:example.com".parse().unwrap(), Freshness::Cached).await;
-        assert!(matches!(web, Err(ResolveError::Unsupported(_))));
+        let other = setting.resolver.resolve(&"did:key:zQ3sh".parse().unwrap(), Freshness::Cached).await;
+        assert!(matches!(other, Err(ResolveError::Unsupported(_))));
+    }
+
+    /// DI-3
+    #[test]
+    fn a_did_web_names_a_public_host_and_nothing_else() {
+        let url = |did: &str, dev| web_url(&did.parse().unwrap(), dev).map(String::from);
+        assert_eq!(url("did:web:example.com", false).unwrap(), "https://example.com/.well-known/did.json");
+        assert_eq!(url("did:web:localhost", true).unwrap(), "http://localhost/.well-known/did.json");
+        assert_eq!(
+            url("did:web:localhost%3A2583", true).unwrap(),
+            "http://localhost:2583/.well-known/did.json"
+        );
+        for (did, dev) in [
+            ("did:web:example.com:user:alice", true),
+            ("did:web:example.com%3A8443", true),
+            ("did:web:localhost", false),
+            ("did:web:localhost%3A2583", false),
+            ("did:web:localhost%3A", true),
+            ("did:web:localhost%3A99999", true),
+            ("did:web:127.0.0.1", true),
+            ("did:web:printer.local", true),
+            ("did:web:example", true),
+            ("did:web:a%2Fb.com", true),
+            ("did:web:a%40b.com", true),
+        ] {
+            assert!(url(did, dev).is_err(), "{did}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_did_web_is_fetched_from_its_host_cached_and_forgotten_when_it_is_gone() {
+        let setting = setting().await;
+        let did: Did = format!("did:web:localhost%3A{}", setting.directory.address().port()).parse().unwrap();
+        let resolve = |freshness| setting.resolver.resolve(&did, freshness);
+        let document = |id: &str| ResponseTemplate::new(200).set_body_json(json!({ "id": id }));
+        setting.answers(document(did.as_str())).await;
+        assert_eq!(resolve(Freshness::Cached).await.unwrap().id(), &did);
+        let asked = setting.directory.received_requests().await.unwrap();
+        assert_eq!(asked[0].url.path(), "/.well-known/did.json");
+        // DI-5: what somebody else's document says is not believed, and does not replace what was.
+        setting.answers(document("did:web:localhost")).await;
+        assert!(matches!(resolve(Freshness::Forced).await, Err(ResolveError::Failed { .. })));
+        assert_eq!(resolve(Freshness::Cached).await.unwrap().id(), &did);
+        setting.answers(ResponseTemplate::new(500)).await;
+        assert!(matches!(resolve(Freshness::Forced).await, Err(ResolveError::Failed { .. })));
+        assert_eq!(resolve(Freshness::Cached).await.unwrap().id(), &did);
+        setting.answers(ResponseTemplate::new(404)).await;
+        assert!(matches!(resolve(Freshness::Forced).await, Err(ResolveError::NotFound(_))));
+        assert!(matches!(resolve(Freshness::Cached).await, Err(ResolveError::NotFound(_))));
+    }
+
+    /// PX-6
+    #[tokio::test]
+    async fn a_did_web_that_leads_into_the_local_network_is_not_fetched() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let store = Store::open(StoreOptions::at(dir.path()), Clock::system()).await.unwrap();
+        let mut settings = Settings::sandbox("http://localhost", "did:web:localhost".parse().unwrap(), "");
+        settings.dev = false;
+        let server = MockServer::start().await;
+        let outbound = Outbound::with_lookup(Reach::Public, |_| {
+            Box::pin(async { Ok(vec![std::net::IpAddr::from([127, 0, 0, 1])]) })
+        });
+        let plc = PlcClient::new(&server.uri());
+        let resolver = DidResolver::new(Arc::new(settings), plc, outbound, store, Clock::system());
+        for did in [&*format!("did:web:localhost%3A{}", server.address().port()), "did:web:printer.lan"] {
+            let refused = resolver.resolve(&did.parse().unwrap(), Freshness::Cached).await;
+            assert!(matches!(refused, Err(ResolveError::Refused { .. })), "{did}: {refused:?}");
+        }
+        let rebound = resolver.resolve(&"did:web:example.com".parse().unwrap(), Freshness::Cached).await;
+        assert!(matches!(rebound, Err(ResolveError::Failed { .. })), "{rebound:?}");
+        assert!(server.received_requests().await.unwrap().is_empty());
     }
 }

@@ -47,7 +47,9 @@ impl ValidityError {
             ValidityError::RotationKey
                 | ValidityError::Endpoint
                 | ValidityError::SigningKey
-                | ValidityError::Resolve(ResolveError::NotFound(_) | ResolveError::Unsupported(_))
+                | ValidityError::Resolve(
+                    ResolveError::NotFound(_) | ResolveError::Unsupported(_) | ResolveError::Refused { .. }
+                )
         )
     }
 }

@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use atproto::syntax::Tid;
 
 use crate::{
-    service::keys::Keys,
+    service::{keys::Keys, word_filter::WordFilter},
     store::Store,
     time::{Clock, Entropy, Micros},
 };
@@ -42,6 +42,8 @@ pub(crate) struct Shared {
     pub clock: Clock,
     /// Clock id of the TIDs made here; random per process (TID-4).
     pub clock_id: u16,
+    /// What may not stand in record keys.
+    pub words: WordFilter,
     /// The newest record key given out, so that none is given out twice (TID-3).
     last_rkey: Mutex<Option<Tid>>,
     imports: import::Running,
@@ -49,8 +51,8 @@ pub(crate) struct Shared {
 }
 
 impl Repos {
-    /// The repositories in `store`, whose commits are signed with `keys`.
-    pub fn new(store: Store, keys: Keys, clock: Clock, entropy: Entropy) -> Repos {
+    /// The repositories in `store`, whose commits are signed with `keys`. Record keys with one of `words` are refused.
+    pub fn new(store: Store, keys: Keys, words: WordFilter, clock: Clock, entropy: Entropy) -> Repos {
         let clock_id = u16::from_le_bytes(entropy.bytes()) % CLOCK_IDS;
         Repos {
             inner: Arc::new(Shared {
@@ -58,6 +60,7 @@ impl Repos {
                 keys,
                 clock,
                 clock_id,
+                words,
                 last_rkey: Mutex::new(None),
                 imports: import::Running::default(),
                 exports: export::Running::default(),

@@ -29,7 +29,7 @@ use super::{
     unsigned,
 };
 use crate::{
-    service::keys::KeyError,
+    service::{keys::KeyError, word_filter::WordFilter},
     store::{
         StoreError, WriteTx,
         account::{self, Account, Status},
@@ -236,6 +236,23 @@ impl From<ClaimError> for WriteError {
     }
 }
 
+/// Keys that people chose are screened; a TID says nothing, and must not be refused for what it happens to spell.
+fn refuse_words(words: &WordFilter, writes: &[Write]) -> Result<(), WriteError> {
+    for write in writes {
+        let (Write::Create { collection, rkey: Some(rkey), .. }
+        | Write::Update { collection, rkey, .. }
+        | Write::Put { collection, rkey, .. }) = write
+        else {
+            continue;
+        };
+        if Tid::parse(rkey.as_str()).is_err() && words.matches(rkey.as_str()) {
+            let problem = format!("rkey of {collection}/{rkey}: inappropriate language in record key");
+            return Err(WriteError::Invalid(problem));
+        }
+    }
+    Ok(())
+}
+
 impl Repos {
     /// Applies a request to the repository of `account` and announces it. When this returns, the commit and its event
     /// are on disk.
@@ -248,6 +265,7 @@ impl Repos {
         if writes.len() > WRITES_MAX {
             return Err(WriteError::Invalid(format!("Too many writes. Max: {WRITES_MAX}")));
         }
+        refuse_words(&self.inner.words, &writes)?;
         let writes = writes
             .into_iter()
             .map(|write| prepare(write, validation, || self.next_rkey()))

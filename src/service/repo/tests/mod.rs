@@ -25,7 +25,7 @@ use super::{
     write::{Applied, CommitMeta, Swap, Validation, Write, WriteError, WriteRequest, create_repo},
 };
 use crate::{
-    service::keys::Keys,
+    service::{keys::Keys, word_filter::WordFilter},
     store::{
         Store, StoreError, StoreOptions,
         account::{self, Account, InsertError, NewAccount},
@@ -65,7 +65,7 @@ impl Bench {
         let entropy = Entropy::system();
         let store = Store::open(StoreOptions::at(dir.path()), clock.clone()).await.unwrap();
         let keys = Keys::new(store.clone(), &Zeroizing::new([7; 32]), entropy.clone());
-        let repos = Repos::new(store.clone(), keys.clone(), clock, entropy);
+        let repos = Repos::new(store.clone(), keys.clone(), WordFilter::default(), clock, entropy);
         Bench { store, repos, keys, clock: time, _dir: dir }
     }
 

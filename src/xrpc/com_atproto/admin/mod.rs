@@ -12,6 +12,7 @@ mod get_subject_status;
 mod search_accounts;
 mod send_email;
 mod update_account_email;
+mod update_account_handle;
 mod update_account_password;
 mod update_account_signing_key;
 mod update_subject_status;
@@ -60,5 +61,9 @@ pub(super) fn routes() -> Router<App> {
         .route(
             "/xrpc/com.atproto.admin.updateSubjectStatus",
             procedure(update_subject_status::update_subject_status),
+        )
+        .route(
+            "/xrpc/com.atproto.admin.updateAccountHandle",
+            procedure(update_account_handle::update_account_handle),
         )
 }

@@ -1,4 +1,4 @@
-//! com.atproto.identity.resolveHandle: the DID behind a handle of this server.
+//! com.atproto.identity.resolveHandle: the DID behind a handle.
 
 use atproto::syntax::Handle;
 use axum::{Json, extract::State};
@@ -6,29 +6,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     app::App,
-    store::{StoreError, account},
+    service::identity::{HandleLookupError, lookup::LookupError},
     xrpc::{Params, XrpcError},
 };
 
-/// Handles of other servers are not looked up yet: they are 400 `InvalidRequest`. A handle under one of our
-/// domains that no active account has is 400 `HandleNotFound` (HN-10).
+/// A handle under one of our domains that no active account has is 400 `HandleNotFound`; one elsewhere that leads nowhere
+/// is 400 `InvalidRequest` (HN-10).
 pub(super) async fn resolve_handle(
     State(app): State<App>,
     Params(params): Params<ResolveHandleParams>,
 ) -> Result<Json<ResolveHandleOutput>, XrpcError> {
-    let handle = params.handle.clone();
-    let account = app
-        .store
-        .read(move |db| account::get_by_handle(db, &handle))
-        .await
-        .map_err(|error: StoreError| XrpcError::from(error))?
-        .filter(|account| account.is_active());
-    match account {
-        Some(account) => Ok(Json(ResolveHandleOutput { did: account.did.to_string() })),
-        None if app.settings.is_ours(params.handle.as_str()) => {
-            Err(XrpcError::bad_request("HandleNotFound", "Unable to resolve handle"))
+    match app.identities.resolve_handle(&params.handle).await {
+        Ok(did) => Ok(Json(ResolveHandleOutput { did: did.to_string() })),
+        Err(LookupError::Handle(HandleLookupError::NotFound | HandleLookupError::Tld)) => {
+            Err(XrpcError::invalid_request("Unable to resolve handle"))
         }
-        None => Err(XrpcError::invalid_request("Unable to resolve handle")),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
     service::{
         account::{
             create::{CreateAccountError, SignUp},
-            handle_policy::{Asker, HandleError},
+            handle_policy::Asker,
         },
         identity::{Freshness, PlcError},
     },
@@ -84,13 +84,7 @@ impl From<CreateAccountError> for XrpcError {
             CreateAccountError::InviteMissing | CreateAccountError::InviteUnusable => {
                 XrpcError::bad_request("InvalidInviteCode", error)
             }
-            CreateAccountError::Handle(HandleError::UnsupportedDomain) => {
-                XrpcError::bad_request("UnsupportedDomain", error)
-            }
-            CreateAccountError::Handle(HandleError::Reserved) => {
-                XrpcError::bad_request("HandleNotAvailable", error)
-            }
-            CreateAccountError::Handle(_) => XrpcError::bad_request("InvalidHandle", error),
+            CreateAccountError::Handle(error) => error.into(),
             CreateAccountError::DidTaken => XrpcError::bad_request("AlreadyExists", error),
             CreateAccountError::DidUnproven(_) => XrpcError::authentication_required(error),
             CreateAccountError::PasswordTooLong

@@ -4,6 +4,7 @@ mod moderator;
 mod search_accounts;
 mod send_email;
 mod subject_status;
+mod update_account_handle;
 mod update_account_signing_key;
 mod update_subject_status;
 
