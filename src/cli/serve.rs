@@ -22,7 +22,10 @@ use crate::{
     },
     config::Config,
     server,
-    service::account::pending::Settle,
+    service::{
+        account::pending::Settle,
+        relays::{self, Relays},
+    },
 };
 
 /// How often the chores are done.
@@ -76,6 +79,8 @@ pub async fn serve(app: App, listener: TcpListener, shutdown: impl Future<Output
     let chores = tokio::spawn(chores(app.clone()));
     let deletions = tokio::spawn(deletions(app.clone()));
     let settling = tokio::spawn(settle_identities(app.clone()));
+    let relays = Relays::new(&app.settings).run(app.store.ring().last_seq(), relays::ROUND_EVERY);
+    let relays = tokio::spawn(relays);
     let stopping = app.stopping.clone();
     let shutdown = async move {
         shutdown.await;
@@ -86,6 +91,7 @@ pub async fn serve(app: App, listener: TcpListener, shutdown: impl Future<Output
     chores.abort();
     deletions.abort();
     settling.abort();
+    relays.abort();
     app.close().await;
 }
 
