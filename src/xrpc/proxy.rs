@@ -47,14 +47,18 @@ pub(super) async fn catch_all(State(app): State<App>, request: Request) -> Resul
     if method_sets::is_privileged(nsid.as_str()) && !caller.scope.is_privileged() {
         return Err(bad_method());
     }
-    let body = (parts.method == Method::POST).then_some(body);
+    let takes_body = parts.method == Method::POST;
+    let body = Some(body).filter(|body| takes_body && !axum::body::HttpBody::is_end_stream(body));
+    let mut headers = forwarded_headers(&parts.headers, takes_body);
+    if takes_body && body.is_none() {
+        // Some servers take a POST without a length for a mistake (411).
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
     let outgoing = Outgoing {
         method: parts.method.clone(),
         path_and_query: path_and_query(&parts),
-        headers: forwarded_headers(&parts.headers, body.is_some()),
-        body: body
-            .filter(|body| !axum::body::HttpBody::is_end_stream(body))
-            .map(|body| body.into_data_stream().map_err(|error| error.into_inner()).boxed()),
+        headers,
+        body: body.map(|body| body.into_data_stream().map_err(|error| error.into_inner()).boxed()),
     };
     let token = app.proxy.token(&caller.account, target.did.as_str(), nsid.as_str()).await?;
     pass_on(app.proxy.send(&target, Some(&token), outgoing).await)

@@ -279,6 +279,8 @@ async fn the_body_of_a_post_goes_on_as_it_is() {
     assert_eq!(chunked.send().await.ok()["length"], 4);
     let empty = server.procedure("com.example.thing.touch").auth(&alice);
     assert_eq!(empty.send().await.ok()["length"], 0);
+    let seen = upstream.seen_once("com.example.thing.touch");
+    assert_eq!((seen.header("content-length"), seen.header("transfer-encoding")), (Some("0"), None));
 }
 
 /// What the service sends is passed on as it comes: the first piece arrives while the rest has not been written.
@@ -352,6 +354,18 @@ async fn an_answer_that_breaks_off_or_never_ends_breaks_off_here() {
         assert!(read <= RESPONSE_BYTES_MAX, "{nsid}: {read}");
     }
     assert_eq!(get("com.example.thing.long").await.status(), 502);
+}
+
+/// Ten seconds for the head of an answer, and a service that takes the call and says nothing.
+#[tokio::test]
+async fn a_service_that_does_not_answer_in_time_is_a_502() {
+    let upstream = Upstream::of(Router::new().fallback(std::future::pending::<()>)).await;
+    let server = server_with_appview(&upstream).await;
+    let alice = server.create_account("alice").await;
+    let started = std::time::Instant::now();
+    let message = server.query(METHOD).auth(&alice).send().await.error(502, "UpstreamFailure");
+    assert_eq!(message, "Upstream service unreachable");
+    assert!(started.elapsed() >= Duration::from_secs(9) && started.elapsed() < Duration::from_secs(25));
 }
 
 /// Checklist 59: a client that goes away takes its call with it, and the next client is served.

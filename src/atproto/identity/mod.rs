@@ -116,14 +116,14 @@ impl DidDocument {
 
     /// Endpoint of the first service with this fragment id (`#bsky_appview`), whatever its type.
     ///
-    /// As for a PDS, an endpoint with a path, query or user name counts as absent.
+    /// As for a PDS, an endpoint with a path, query or user name counts as absent; a slash at its end is dropped.
     pub fn service_endpoint(&self, id: &str) -> Option<String> {
         self.service(id, None)
     }
 
     /// Endpoint of the first service with this fragment id and type.
     ///
-    /// As for a PDS, an endpoint with a path, query or user name counts as absent.
+    /// As [`DidDocument::service_endpoint`].
     pub fn typed_service_endpoint(&self, id: &str, service_type: &str) -> Option<String> {
         self.service(id, Some(service_type))
     }
@@ -134,6 +134,11 @@ impl DidDocument {
             .filter(|service| self.names(service, id))
             .find(|service| service_type.is_none() || text(service, "type") == service_type)?;
         let endpoint = text(service, "serviceEndpoint")?;
+        // A PDS is compared by its endpoint as it is written (DI-9); other services are only called.
+        let endpoint = match id {
+            PDS_SERVICE_ID => endpoint,
+            _ => endpoint.strip_suffix('/').unwrap_or(endpoint),
+        };
         is_origin(endpoint).then(|| endpoint.to_owned())
     }
 
@@ -325,9 +330,12 @@ mod tests {
         let absolute = format!("{DID}#bsky_fg");
         let document = document(json!({ "service": [
             { "id": "#atproto_pds", "type": "Other", "serviceEndpoint": "https://a.example" },
-            { "id": absolute, "type": "BskyFeedGenerator", "serviceEndpoint": "https://b.example" },
+            { "id": absolute, "type": "BskyFeedGenerator", "serviceEndpoint": "https://b.example/" },
         ]}));
         assert_eq!(document.service_endpoint("#bsky_fg").as_deref(), Some("https://b.example"));
+        let typed = |kind: &str| document.typed_service_endpoint("#bsky_fg", kind);
+        assert_eq!(typed("BskyFeedGenerator").as_deref(), Some("https://b.example"));
+        assert_eq!(typed("Other"), None);
         assert_eq!(document.pds_endpoint(), None);
         assert_eq!(document.service_endpoint("#none"), None);
     }
