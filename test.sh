@@ -8,6 +8,7 @@
 #   ./test.sh peers       independent implementations against a running Rookery (Node 20 or later)
 #   ./test.sh clients     real clients: @atproto/api, @atcute/client, the Python SDK, goat when it is on the PATH
 #   ./test.sh appview     a real AppView and moderation service behind Rookery (PostgreSQL)
+#   ./test.sh differential  the reference PDS and Rookery get the same requests and must answer alike
 #   ./test.sh migration   accounts move between the reference PDS and Rookery, both ways
 #
 # Packages go to $ROOKERY_TEST_CACHE (default: target/test-cache), so that a second run works offline. As root, Debian
@@ -86,7 +87,7 @@ reference_tests() {
     done
 }
 
-reference_suites=(clients appview migration)
+reference_suites=(differential clients appview migration)
 
 case "${1:-all}" in
     all) rust_tests; script_tests; mail_tests; peer_tests; reference_tests "${reference_suites[@]}" ;;
@@ -94,7 +95,7 @@ case "${1:-all}" in
     scripts) script_tests ;;
     mail) mail_tests ;;
     peers) peer_tests ;;
-    clients | appview | migration) reference_tests "$1" ;;
+    differential | clients | appview | migration) reference_tests "$1" ;;
     *) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0" >&2; exit 2 ;;
 esac
 say "all tests passed"

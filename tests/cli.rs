@@ -385,6 +385,19 @@ fn a_sandbox_starts_again_on_its_directory_after_a_kill() {
 }
 
 #[test]
+fn a_sandbox_takes_any_setting_by_name() {
+    let limit = "blobs.upload_limit_bytes=4096";
+    let sandbox = Sandbox::start(&["--set", limit, "--set", "service.contact_email=play@example.com"]);
+    let about = format!("{}/xrpc/com.atproto.server.describeServer", sandbox.url);
+    let about = text(&Command::new("curl").args(["-sf", &about]).output().unwrap().stdout);
+    assert!(about.contains("play@example.com"), "{about}");
+    sandbox.stop();
+
+    assert!(fail(&["dev", "--set", "blobs.uplod_limit_bytes=4096"]).contains("blobs.upload_limit_bytes"));
+    assert!(fail(&["dev", "--set", "service.name"]).contains("SECTION.NAME=VALUE"));
+}
+
+#[test]
 fn two_servers_cannot_share_a_directory() {
     let (_guard, dir) = sandbox_dir();
     let sandbox = Sandbox::start(&["--data-dir", &dir]);

@@ -66,6 +66,17 @@ pub struct DevArgs {
     /// What to log: error, warn, info, debug, trace, or a filter such as "info,rookery::store=debug"
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     log: String,
+    /// Any setting of config.example.toml, such as service.name=Sandbox; can be given several times
+    #[arg(long = "set", value_name = "SECTION.NAME=VALUE", value_parser = setting)]
+    settings: Vec<(String, String)>,
+}
+
+/// The name and the text of `--set`. Whether there is such a setting is for the configuration to say.
+fn setting(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) => Ok((name.trim().to_owned(), value.to_owned())),
+        None => Err("write SECTION.NAME=VALUE, as in service.name=Sandbox".to_owned()),
+    }
 }
 
 /// Runs the sandbox until SIGTERM or ctrl-c.
@@ -138,6 +149,8 @@ fn sandbox(args: &DevArgs, data_dir: &Path, address: SocketAddr, plc_url: String
     flags.extend(given("--mod-did", "services.mod_did", &args.mod_did));
     flags.extend(given("--mod-url", "services.report_url", &args.mod_url));
     flags.extend(given("--mod-did", "services.report_did", &args.mod_did));
+    // Last, so that they win.
+    flags.extend(args.settings.iter().map(|(name, value)| ("--set", name.as_str(), value.clone())));
     Ok(Config::sandbox(&flags)?)
 }
 

@@ -124,7 +124,8 @@ impl RawSettings {
     pub fn read_flag(&mut self, flag: &'static str, path: &str, text: &str) -> Result<(), ConfigError> {
         let origin = Origin::Flag(flag);
         let Some(key) = KEYS.iter().find(|key| key.path() == path) else {
-            return Err(unknown(origin, "key", path, []));
+            let paths: Vec<String> = KEYS.iter().map(Key::path).collect();
+            return Err(unknown(origin, "key", path, paths.iter().map(String::as_str)));
         };
         let value = parse_variable(key, text).map_err(|why| problem(&origin, key, &why))?;
         self.values.insert(key.path(), (value, origin));

@@ -99,7 +99,7 @@ impl<A: Accepts> FromRequestParts<App> for Caller<A> {
             Authorization::None => Err(auth_missing()),
             Authorization::Bearer(token) => session(parts, app, &token, A::SCOPES).await,
             Authorization::Basic { .. } => {
-                Err(XrpcError::bad_request("InvalidToken", "Unexpected authorization type: Basic"))
+                Err(XrpcError::bad_request("InvalidToken", "Unexpected authorization type"))
             }
         }
         .map(|caller| Caller { caller, accepts: PhantomData })
@@ -198,14 +198,12 @@ impl FromRequestParts<App> for AdminOnly {
     type Rejection = XrpcError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<AdminOnly, XrpcError> {
-        match authorization(parts)? {
-            Authorization::Basic { user, password } => {
+        match authorization(parts) {
+            Ok(Authorization::Basic { user, password }) => {
                 require_admin(app, &user, &password).map(|()| AdminOnly)
             }
-            Authorization::None => Err(auth_missing().challenge(ADMIN_CHALLENGE)),
-            Authorization::Bearer(_) => {
-                Err(XrpcError::authentication_required("Authentication Required").challenge(ADMIN_CHALLENGE))
-            }
+            // Whatever else there is, it is not the operator's password.
+            _ => Err(not_the_operator()),
         }
     }
 }
@@ -216,7 +214,11 @@ fn require_admin(app: &App, user: &str, password: &str) -> Result<(), XrpcError>
     if user == "admin" && app.admin.matches(password) {
         return Ok(());
     }
-    Err(XrpcError::authentication_required("Authentication Required").challenge(ADMIN_CHALLENGE))
+    Err(not_the_operator())
+}
+
+fn not_the_operator() -> XrpcError {
+    XrpcError::authentication_required("Authentication Required").challenge(ADMIN_CHALLENGE)
 }
 
 /// The operator, or the moderation service by a token of its own.
@@ -230,8 +232,8 @@ impl FromRequestParts<App> for Moderator {
     type Rejection = XrpcError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Moderator, XrpcError> {
-        let token = match authorization(parts)? {
-            Authorization::Bearer(token) => token,
+        let token = match authorization(parts) {
+            Ok(Authorization::Bearer(token)) => token,
             _ => return AdminOnly::from_request_parts(parts, app).await.map(|_| Moderator),
         };
         let ServiceToken { iss, service, .. } = service_token(parts, app, &token).await?;
@@ -364,7 +366,8 @@ pub(in crate::xrpc) fn authorization(parts: &Parts) -> Result<Authorization, Xrp
 
 fn read_authorization(headers: &HeaderMap) -> Result<Authorization, XrpcError> {
     let malformed = || XrpcError::bad_request("InvalidToken", "Malformed authorization header");
-    let Some(header) = headers.get(header::AUTHORIZATION) else {
+    // An empty header says no more than none.
+    let Some(header) = headers.get(header::AUTHORIZATION).filter(|header| !header.is_empty()) else {
         return Ok(Authorization::None);
     };
     let mut parts = header.to_str().map_err(|_| malformed())?.split(' ');
@@ -382,7 +385,11 @@ fn read_authorization(headers: &HeaderMap) -> Result<Authorization, XrpcError> {
                 decoded.as_deref().and_then(|text| text.split_once(':')).ok_or_else(malformed)?;
             Ok(Authorization::Basic { user: user.to_owned(), password: password.to_owned() })
         }
-        _ => Err(XrpcError::bad_request("InvalidToken", "Unexpected authorization type")),
+        "dpop" => Err(XrpcError::bad_request("InvalidToken", "Unexpected authorization type")),
+        _ => Err(XrpcError::bad_request(
+            "InvalidToken",
+            format_args!("Unsupported authorization type: {scheme}"),
+        )),
     }
 }
 

@@ -23,8 +23,10 @@ use std::time::Duration;
 
 use axum::{
     Router,
-    http::{HeaderName, Method as Verb, header},
-    middleware::{from_fn, from_fn_with_state},
+    extract::Request,
+    http::{HeaderName, Method as Verb, StatusCode, header},
+    middleware::{Next, from_fn, from_fn_with_state},
+    response::Response,
     routing::{MethodRouter, any, get, post},
 };
 use tower_http::cors::{AllowHeaders, Any, CorsLayer};
@@ -55,6 +57,7 @@ pub fn router(app: App) -> Router {
         .layer(from_fn_with_state(app.clone(), rate_limit::account))
         .layer(from_fn(trace::trace))
         .layer(cors())
+        .layer(from_fn(preflight))
         .with_state(app)
 }
 
@@ -78,6 +81,16 @@ where
 
 async fn wrong_verb(verb: Verb, expected: &'static str) -> XrpcError {
     XrpcError::invalid_request(format_args!("Incorrect HTTP method ({verb}) expected {expected}"))
+}
+
+/// A preflight's answer is in its headers, and says so.
+async fn preflight(request: Request, next: Next) -> Response {
+    let is_preflight = request.method() == Verb::OPTIONS;
+    let mut response = next.run(request).await;
+    if is_preflight && response.status() == StatusCode::OK {
+        *response.status_mut() = StatusCode::NO_CONTENT;
+    }
+    response
 }
 
 /// Any page of any origin may call (XR-9): the tokens are in headers that a page must hold itself.

@@ -19,7 +19,7 @@ pub struct BlobRef {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// DM-17
-    #[error("legacy blob {0} is not allowed; use {{\"$type\":\"blob\",\"ref\":…,\"mimeType\":…,\"size\":…}}")]
+    #[error("Legacy blobs are not allowed ({0})")]
     Legacy(Cid),
     /// DM-16
     #[error("blob {field} {problem}")]

@@ -64,7 +64,7 @@ pub enum ServiceTokenError {
     #[error("bad jwt lexicon method (\"lxm\"). must match: {0}")]
     Method(String),
     /// The issuer is not a DID, with a fragment perhaps.
-    #[error("jwt iss is not a did or did service")]
+    #[error("jwt iss is not a valid did")]
     Issuer,
     /// The issuer's document could not be had, or has no such key.
     #[error("could not find the key of the jwt issuer: {0}")]

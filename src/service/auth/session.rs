@@ -37,6 +37,9 @@ pub enum SessionError {
     /// No such account, or not its password: which of them is not said.
     #[error("Invalid identifier or password")]
     Credentials,
+    /// More than [`PASSWORD_CHARS_MAX`] characters, which no password here has.
+    #[error("Password too long. Consider resetting your password.")]
+    PasswordTooLong,
     /// The operator has taken the account down.
     #[error("Account has been taken down")]
     Takendown,
@@ -153,7 +156,7 @@ impl Sessions {
         takendown: TakendownSignIn,
     ) -> Result<Session, SessionError> {
         if password.chars().count() > PASSWORD_CHARS_MAX {
-            return Err(SessionError::Credentials);
+            return Err(SessionError::PasswordTooLong);
         }
         let (account, app_password) = self.find(identifier.to_lowercase(), password.clone()).await?;
         // Found by its keyed hash, which is proof enough. Everyone else pays for one Argon2 hash, known here or not.

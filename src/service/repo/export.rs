@@ -59,7 +59,7 @@ pub enum ExportError {
     #[error("the repo has no commit yet")]
     NoRepo,
     /// Asked for by CID and not in this repo.
-    #[error("could not find blocks: {}", .0.iter().map(Cid::to_string).collect::<Vec<_>>().join(", "))]
+    #[error("Could not find cids: {}", .0.iter().map(Cid::to_string).collect::<Vec<_>>().join(", "))]
     BlocksNotFound(Vec<Cid>),
     /// No place among the exports under way.
     #[error("too many exports are under way, try again in a minute")]

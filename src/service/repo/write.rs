@@ -178,15 +178,13 @@ pub struct Applied {
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
     /// The head is not what `swapCommit` says.
-    #[error("the repository is at commit {current}, not {expected}")]
+    #[error("Commit was at {current}")]
     SwapCommit {
-        /// `swapCommit`.
-        expected: Box<Cid>,
         /// The head.
         current: Box<Cid>,
     },
     /// The record is not what `swapRecord` says.
-    #[error("record {path} is {}, not what swapRecord says", .current.as_ref().map_or("absent".into(), |cid| cid.to_string()))]
+    #[error("Record was at {}", .current.as_ref().map_or("null".into(), |cid| cid.to_string()))]
     SwapRecord {
         /// Where.
         path: RepoPath,
@@ -318,17 +316,20 @@ impl Plan {
             return Err(WriteError::KeyChanged);
         }
         let head = repo::get_head(tx, repo_id)?.ok_or(WriteError::NoRepo)?;
-        let effective = self.effective(tx, repo_id)?;
+        let moved = || WriteError::SwapCommit { current: Box::new(head.commit) };
+        let has_moved = self.swap_commit.is_some_and(|expected| expected != head.commit);
+        let effective = match self.effective(tx, repo_id) {
+            // Of two conditions that do not hold, the one on the whole repository is told.
+            Err(WriteError::SwapRecord { .. }) if has_moved => return Err(moved()),
+            effective => effective?,
+        };
         let results = self.writes.iter().map(written).collect();
         // A change that changes nothing succeeds whatever the swap conditions say.
         if effective.writes.is_empty() && !self.writes.is_empty() {
             return Ok(Applied { commit: None, results });
         }
-        if let Some(expected) = self.swap_commit.filter(|expected| *expected != head.commit) {
-            return Err(WriteError::SwapCommit {
-                expected: Box::new(expected),
-                current: Box::new(head.commit),
-            });
+        if has_moved {
+            return Err(moved());
         }
 
         let mut tree = open_tree(tx, &head)?;

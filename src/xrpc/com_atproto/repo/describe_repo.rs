@@ -21,9 +21,9 @@ pub(super) async fn describe_repo(
     Params(params): Params<DescribeRepoParams>,
 ) -> Result<Json<DescribeRepoOutput>, XrpcError> {
     let repo = &params.repo;
-    let account = find(&app, repo)
-        .await?
-        .ok_or_else(|| XrpcError::bad_request("RepoNotFound", format_args!("Could not find repo: {repo}")))?;
+    let account = find(&app, repo).await?.ok_or_else(|| {
+        XrpcError::bad_request("RepoNotFound", format_args!("Could not find repo for DID: {repo}"))
+    })?;
     match account.status() {
         Status::Active => {}
         Status::Takendown => {

@@ -19,7 +19,7 @@ pub(super) async fn list_missing_blobs(
 ) -> Result<Json<ListMissingBlobsOutput>, XrpcError> {
     caller.require_not_takendown()?;
     let cursor = params.cursor.map(|cursor| cid::parse(&cursor)).transpose();
-    let cursor = cursor.map_err(|_| XrpcError::invalid_request("parameter cursor: Malformed cursor"))?;
+    let cursor = cursor.map_err(|_| XrpcError::invalid_request("Malformed cursor"))?;
     let account = caller.account.clone();
     let missing = match account.repo_id {
         None => Vec::new(),

@@ -163,7 +163,9 @@ fn handle_or_invalid(account: &Account) -> String {
 impl From<SessionError> for XrpcError {
     fn from(error: SessionError) -> XrpcError {
         match error {
-            SessionError::Credentials => XrpcError::authentication_required(error),
+            SessionError::Credentials | SessionError::PasswordTooLong => {
+                XrpcError::authentication_required(error)
+            }
             SessionError::Takendown => XrpcError::unauthorized("AccountTakedown", error),
             SessionError::AccountMissing(_) => XrpcError::invalid_request(error),
             SessionError::Revoked => XrpcError::bad_request("ExpiredToken", error),

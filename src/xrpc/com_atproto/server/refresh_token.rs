@@ -36,10 +36,8 @@ impl FromRequestParts<App> for Leaver {
 
 fn verify(parts: &Parts, app: &App, expiry: Expiry) -> Result<RefreshToken, XrpcError> {
     let token = match authorization(parts)? {
-        Authorization::None => return Err(auth_missing()),
-        Authorization::Basic { .. } => {
-            return Err(XrpcError::bad_request("InvalidToken", "Unexpected authorization type: Basic"));
-        }
+        // Another kind of credentials is as good as none here.
+        Authorization::None | Authorization::Basic { .. } => return Err(auth_missing()),
         Authorization::Bearer(token) => app.tokens.verify_refresh(&token, expiry)?,
     };
     if let Some(notes) = parts.extensions.get::<RequestNotes>() {

@@ -110,12 +110,12 @@ async fn codes_are_disabled_by_name_and_by_account() {
 async fn invites_are_looked_after_by_the_operator_alone() {
     let server = TestServer::start().await;
     let alice = server.create_account("alice").await;
-    server.query(LIST).send().await.error(401, "AuthMissing");
+    server.query(LIST).send().await.error(401, "AuthenticationRequired");
     assert_eq!(server.query(LIST).auth(&alice).send().await.status, 401);
     for method in ["disableInviteCodes", "disableAccountInvites", "enableAccountInvites"] {
         let nsid = format!("com.atproto.admin.{method}");
         let input = json!({ "account": alice.did });
-        server.procedure(&nsid).json(&input).send().await.error(401, "AuthMissing");
+        server.procedure(&nsid).json(&input).send().await.error(401, "AuthenticationRequired");
         assert_eq!(server.procedure(&nsid).auth(&alice).json(&input).send().await.status, 401);
     }
 }

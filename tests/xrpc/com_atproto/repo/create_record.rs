@@ -30,7 +30,7 @@ async fn what_the_client_can_mend_is_a_400_that_says_what() {
     let wrong = "bafyreie5737gdxlw5i64vzichcalba3z2v5n6icifvx5xytvske7mr3hpm";
     for (extra, name, says) in [
         (json!({}), "InvalidRequest", "exists"),
-        (json!({ "rkey": "b", "swapCommit": wrong }), "InvalidSwap", "commit"),
+        (json!({ "rkey": "b", "swapCommit": wrong }), "InvalidSwap", "Commit was at baf"),
         (json!({ "rkey": "b", "swapCommit": "x" }), "InvalidRequest", ""),
         (json!({ "rkey": ".." }), "InvalidRequest", "record key"),
         (json!({ "rkey": "b", "validate": true }), "InvalidRequest", "Unknown lexicon type"),

@@ -71,12 +71,12 @@ async fn the_operator_makes_codes_and_nobody_else_does() {
     assert_eq!(message, "Provided invite code not available");
 
     let input = json!({ "useCount": 1 });
-    server.procedure(CREATE).json(&input).send().await.error(401, "AuthMissing");
+    server.procedure(CREATE).json(&input).send().await.error(401, "AuthenticationRequired");
     let code = server.app.accounts.create_invite(1).await.unwrap();
     let output = sign_up(&server, "carol", &code).await.ok();
     let token = output["accessJwt"].as_str().unwrap();
     server.procedure(CREATE).bearer(token).json(&input).send().await.error(401, "AuthenticationRequired");
-    server.procedure(CREATE_MANY).json(&input).send().await.error(401, "AuthMissing");
+    server.procedure(CREATE_MANY).json(&input).send().await.error(401, "AuthenticationRequired");
 }
 
 #[tokio::test]
