@@ -36,7 +36,7 @@ async function startRookery({ plcUrl, port, appview, smtp, did }) {
     ? ['--appview-url', appview.url, '--appview-did', appview.did, '--mod-url', appview.mod.url, '--mod-did', appview.mod.did]
     : []
   const mail = smtp ? ['--set', `mail.smtp_url=${smtp.url}`, '--set', 'mail.from=pds@rookery.test'] : []
-  const rookery = await Rookery.dev({ plcUrl, port, args: [...services, ...mail, ...(did ? ['--set', `server.did=${did}`] : [])] })
+  const rookery = await Rookery.dev({ plcUrl, port, args: [...services, ...mail, ...(did ? ['--set', `server.service_did=${did}`] : [])] })
   return { url: rookery.url, close: () => rookery.close() }
 }
 
