@@ -309,11 +309,14 @@ pub fn list_due(db: &Connection, now: Micros, limit: u32) -> Result<Vec<Did>, St
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// Tables that refer to `account (id)` and do not say `ON DELETE CASCADE`.
+const TABLES_OF_ACCOUNT: [&str; 3] = ["account_pref", "refresh_token", "signing_key"];
+
 /// Deletes the account with all that can be deleted at once: sessions, codes, its key, invites that nobody used, and
 /// whatever other tables keep about it. `seq`: the event that says so.
 ///
-/// A table that refers to `account (id)` says `ON DELETE CASCADE`, or has its line here; one that knows accounts by DID
-/// always has its line here. Repositories, blobs and older events can be large: they are noted in `deleted_account`
+/// A table that refers to `account (id)` says `ON DELETE CASCADE`, or stands in `TABLES_OF_ACCOUNT`; one that knows accounts by DID
+/// has its line here. Repositories, blobs and older events can be large: they are noted in `deleted_account`
 /// and go in steps ([`deleted_account`]).
 pub fn delete_everything(
     db: &Connection,
@@ -321,10 +324,8 @@ pub fn delete_everything(
     seq: i64,
     now: Micros,
 ) -> Result<(), StoreError> {
-    for by_id in
-        ["DELETE FROM refresh_token WHERE account_id = ?1", "DELETE FROM signing_key WHERE account_id = ?1"]
-    {
-        db.prepare_cached(by_id)?.execute([account.id])?;
+    for table in TABLES_OF_ACCOUNT {
+        db.prepare_cached(&format!("DELETE FROM {table} WHERE account_id = ?1"))?.execute([account.id])?;
     }
     for by_did in [
         // A code that somebody signed up with stays, of no further use: it says who invited whom.
@@ -336,4 +337,33 @@ pub fn delete_everything(
     }
     db.prepare_cached("DELETE FROM account WHERE id = ?1")?.execute([account.id])?;
     deleted_account::insert(db, account.id, &account.did, seq, now)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use super::*;
+    use crate::{
+        store::{Store, StoreOptions},
+        time::Clock,
+    };
+
+    #[tokio::test]
+    async fn no_table_keeps_an_account_from_being_deleted() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let store = Store::open(StoreOptions::at(dir.path()), Clock::system()).await.unwrap();
+        let holding: Result<Vec<String>, StoreError> = store
+            .read(|db| {
+                let mut statement = db.prepare(
+                    "SELECT t.name FROM sqlite_schema AS t, pragma_foreign_key_list(t.name) AS f
+                     WHERE t.type = 'table' AND f.\"table\" = 'account' AND f.on_delete <> 'CASCADE'
+                     ORDER BY t.name",
+                )?;
+                let names = statement.query_map((), |row| row.get(0))?;
+                Ok(names.collect::<Result<_, _>>()?)
+            })
+            .await;
+        assert_eq!(holding.unwrap(), TABLES_OF_ACCOUNT);
+    }
 }

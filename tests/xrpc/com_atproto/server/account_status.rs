@@ -126,6 +126,12 @@ async fn deletion_leaves_one_event_and_nothing_else_ac_6_ev_12() {
         let record = json!({ "blob": both });
         server.put_record(account, &format!("com.example.thing/{rkey}"), record).await;
     }
+    server.procedure("com.atproto.server.requestAccountDelete").auth(&alice).send().await.empty();
+    let name = json!({ "name": "a program" });
+    server.procedure("com.atproto.server.createAppPassword").auth(&alice).json(&name).send().await.ok();
+    let preferences =
+        json!({ "preferences": [{ "$type": "app.bsky.actor.defs#adultContentPref", "enabled": true }] });
+    server.procedure("app.bsky.actor.putPreferences").auth(&alice).json(&preferences).send().await.empty();
     // Someone who is reading already sees all that happened; who comes later does not.
     let mut live = server.subscribe("?cursor=0").await;
     let seen = live.read_to(last_seq(&server)).await.len();
@@ -162,6 +168,10 @@ async fn deletion_leaves_one_event_and_nothing_else_ac_6_ev_12() {
         assert_eq!(count(&server, Box::leak(sql.into_boxed_str())).await, 1, "{table}: only bob's is left");
     }
     assert_eq!(count(&server, "SELECT COUNT(*) FROM record").await, 1);
+    for table in ["account_pref", "app_password", "email_token"] {
+        let sql = format!("SELECT COUNT(*) FROM {table}");
+        assert_eq!(count(&server, Box::leak(sql.into_boxed_str())).await, 0, "{table}");
+    }
     assert_eq!(count(&server, "SELECT COUNT(*) FROM blob_garbage").await, 0);
     let folders = std::fs::read_dir(server.data_dir().join("blobs")).unwrap();
     let files = folders.flat_map(|folder| std::fs::read_dir(folder.unwrap().path()).unwrap());
