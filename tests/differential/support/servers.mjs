@@ -64,6 +64,9 @@ export async function startPair({ variant = 'plain', self = false, directory }) 
     const settings = {
       'blobs.upload_limit_bytes': String(UPLOAD_BYTES_MAX),
       'repo.import_limit_bytes': String(UPLOAD_BYTES_MAX),
+      'mail.smtp_url': smtp.url,
+      'mail.from': 'pds@example.com',
+      'mail.moderation_from': 'moderation@example.com',
       ...VARIANTS[variant].rookery,
     }
     const args = Object.entries(settings).flatMap(([name, value]) => ['--set', `${name}=${value}`])
