@@ -332,6 +332,7 @@ pub fn delete_everything(
         "DELETE FROM invite_code
          WHERE for_account = ?1 AND NOT EXISTS (SELECT 1 FROM invite_code_use WHERE code = invite_code.code)",
         "UPDATE invite_code SET disabled = 1 WHERE for_account = ?1",
+        "DELETE FROM pending_identity WHERE did = ?1",
     ] {
         db.prepare_cached(by_did)?.execute([account.did.as_str()])?;
     }

@@ -2,9 +2,11 @@
 
 mod get_recommended_did_credentials;
 mod refresh_identity;
+mod request_plc_operation_signature;
 mod resolve_did;
 mod resolve_handle;
 mod resolve_identity;
+mod sign_plc_operation;
 mod submit_plc_operation;
 mod update_handle;
 
@@ -32,9 +34,17 @@ pub(super) fn routes() -> Router<App> {
             query(get_recommended_did_credentials::get_recommended_did_credentials),
         )
         .route("/xrpc/com.atproto.identity.refreshIdentity", procedure(refresh_identity::refresh_identity))
+        .route(
+            "/xrpc/com.atproto.identity.requestPlcOperationSignature",
+            procedure(request_plc_operation_signature::request_plc_operation_signature),
+        )
         .route("/xrpc/com.atproto.identity.resolveDid", query(resolve_did::resolve_did))
         .route("/xrpc/com.atproto.identity.resolveHandle", query(resolve_handle::resolve_handle))
         .route("/xrpc/com.atproto.identity.resolveIdentity", query(resolve_identity::resolve_identity))
+        .route(
+            "/xrpc/com.atproto.identity.signPlcOperation",
+            procedure(sign_plc_operation::sign_plc_operation),
+        )
         .route(
             "/xrpc/com.atproto.identity.submitPlcOperation",
             procedure(submit_plc_operation::submit_plc_operation),

@@ -4,6 +4,7 @@ mod refresh_identity;
 mod resolve_did;
 mod resolve_handle;
 mod resolve_identity;
+mod sign_plc_operation;
 mod submit_plc_operation;
 mod update_handle;
 
