@@ -321,9 +321,11 @@ pub fn delete_everything(
     seq: i64,
     now: Micros,
 ) -> Result<(), StoreError> {
-    for by_id in
-        ["DELETE FROM refresh_token WHERE account_id = ?1", "DELETE FROM signing_key WHERE account_id = ?1"]
-    {
+    for by_id in [
+        "DELETE FROM refresh_token WHERE account_id = ?1",
+        "DELETE FROM signing_key WHERE account_id = ?1",
+        "DELETE FROM account_pref WHERE account_id = ?1",
+    ] {
         db.prepare_cached(by_id)?.execute([account.id])?;
     }
     for by_did in [
