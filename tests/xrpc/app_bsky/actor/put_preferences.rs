@@ -128,3 +128,17 @@ async fn preferences_of_another_appview_are_put_there() {
     assert_eq!(get(&server, &alice.access_jwt).await, json!([adult(true)]));
     assert!(own.seen().is_empty());
 }
+
+#[tokio::test]
+async fn preferences_go_with_the_account() {
+    let server = TestServer::start().await;
+    let alice = server.create_account("alice").await;
+    put(&server, &alice.access_jwt, &[details(), adult(true)]).await;
+    let deletion = server.procedure("com.atproto.admin.deleteAccount").admin();
+    assert_eq!(deletion.json(&json!({ "did": alice.did })).send().await.status, 200);
+    let left = server.app.store.read(|db| {
+        let left: i64 = db.query_row("SELECT COUNT(*) FROM account_pref", (), |row| row.get(0))?;
+        Ok::<_, rookery::store::StoreError>(left)
+    });
+    assert_eq!(left.await.unwrap(), 0);
+}
