@@ -37,7 +37,8 @@ async function startRookery({ plcUrl, port, appview, smtp, did }) {
     : []
   const mail = smtp ? ['--set', `mail.smtp_url=${smtp.url}`, '--set', 'mail.from=pds@rookery.test'] : []
   const rookery = await Rookery.dev({ plcUrl, port, args: [...services, ...mail, ...(did ? ['--set', `server.service_did=${did}`] : [])] })
-  return { url: rookery.url, close: () => rookery.close() }
+  // By the name that DID documents give it: the ready line says where it listens.
+  return { url: `http://localhost:${rookery.port}`, close: () => rookery.close() }
 }
 
 async function startTheReference({ plcUrl, port, appview, smtp, did }) {
