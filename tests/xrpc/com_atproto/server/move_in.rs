@@ -7,7 +7,7 @@ use rookery::{
 use serde_json::{Value as Json, json};
 
 use super::claims;
-use crate::support::{Answer, PASSWORD, TestAccount, TestServer};
+use crate::support::{Answer, PASSWORD, TestAccount, TestServer, dns::DnsServer};
 
 const NSID: &str = "com.atproto.server.createAccount";
 const NEW_DID: &str = "did:web:new.test";
@@ -168,6 +168,32 @@ async fn the_first_mistake_is_the_one_that_is_named() {
     wrong["did"] = json!("alice.test");
     let message = new.procedure(NSID).json(&wrong).send().await.error(400, "InvalidRequest");
     assert!(message.contains("did"), "{message}");
+}
+
+/// With a DID the handle may stand anywhere, as long as it leads to that DID.
+#[tokio::test]
+async fn a_handle_elsewhere_comes_along_when_it_names_the_did() {
+    let (old, dns) = (TestServer::start().await, DnsServer::start().await);
+    let plc_url = old.plc_url.clone();
+    let new = TestServer::start_with(|settings| {
+        settings.plc_url = plc_url;
+        settings.service_did = NEW_DID.parse().unwrap();
+        settings.nameservers = vec![dns.address];
+    })
+    .await;
+    let (alice, bob) = (old.create_account("alice").await, old.create_account("bob").await);
+    let token = proof(&old, &alice, NSID).await;
+    let mut input = input(&alice);
+    input["handle"] = json!("Alice.elsewhere");
+    for named in [None, Some(&bob.did)] {
+        if let Some(did) = named {
+            dns.txt("alice.elsewhere", &[&format!("did={did}")]);
+        }
+        let message = move_in(&new, &token, &input).await.error(400, "InvalidRequest");
+        assert_eq!(message, "External handle did not resolve to DID");
+    }
+    dns.txt("alice.elsewhere", &[&format!("did={}", alice.did)]);
+    assert_eq!(move_in(&new, &token, &input).await.ok()["handle"], "alice.elsewhere");
 }
 
 #[tokio::test]
