@@ -43,10 +43,10 @@ async fn nobody_else_may_call_the_methods_of_moderators() {
     }
 }
 
-/// A server whose moderation service is the account `labeler`, another account, and someone else.
+/// A server whose moderation service is the account `moira`, another account, and someone else.
 async fn with_labeler() -> (TestServer, TestAccount, TestAccount) {
     let server = TestServer::start().await;
-    let labeler = server.create_account("labeler").await;
+    let labeler = server.create_account("moira").await;
     let alice = server.create_account("alice").await;
     let did = Did::parse(&labeler.did).unwrap();
     let server = server

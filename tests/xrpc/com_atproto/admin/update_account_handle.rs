@@ -34,6 +34,6 @@ async fn only_the_operator_may() {
     let server = TestServer::start().await;
     let alice = server.create_account("alice").await;
     let input = json!({ "did": alice.did, "handle": "admin.test" });
-    server.procedure(NSID).json(&input).send().await.error(401, "AuthMissing");
+    server.procedure(NSID).json(&input).send().await.error(401, "AuthenticationRequired");
     server.procedure(NSID).auth(&alice).json(&input).send().await.error(401, "AuthenticationRequired");
 }
