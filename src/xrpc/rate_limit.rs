@@ -75,6 +75,8 @@ fn buckets_of(nsid: &str) -> &'static [(&'static Bucket, By)] {
 
 /// A relay that fetches many repositories is not to be kept from everything else, so this is not counted globally.
 const GET_REPO: &str = "com.atproto.sync.getRepo";
+/// One long connection, which its own limits bound.
+const SUBSCRIBE_REPOS: &str = "com.atproto.sync.subscribeRepos";
 
 /// One request's account with the rate limits. Charges nothing when limits are off or the client is exempt.
 #[derive(Clone, Debug, Default)]
@@ -130,7 +132,8 @@ impl Charges {
     pub(super) fn charge_method(&self, nsid: &str, caller: Option<&Did>) -> Result<(), XrpcError> {
         let Some(counted) = &self.0 else { return Ok(()) };
         let address = counted.client.as_str();
-        let global = (nsid != GET_REPO).then_some((&limits::GLOBAL_IP, By::Address));
+        let global =
+            (nsid != GET_REPO && nsid != SUBSCRIBE_REPOS).then_some((&limits::GLOBAL_IP, By::Address));
         let charges: Vec<Charge<'_>> = buckets_of(nsid)
             .iter()
             .copied()

@@ -60,7 +60,7 @@ impl Identities {
     ///
     /// # Errors
     ///
-    /// The first of: endpoint, signing key, rotation key (did:plc only) that is not ours; or why that is not known.
+    /// The first of: rotation key (did:plc only), endpoint, signing key that is not ours; or why that is not known.
     pub async fn check_validity(&self, account: &Account) -> Result<(), ValidityError> {
         let parts = &self.inner;
         let (id, did) = (account.id, &account.did);
@@ -85,6 +85,9 @@ fn check_state(
     rotation_key: &str,
     public_url: &str,
 ) -> Result<(), ValidityError> {
+    if !state.rotation_keys.iter().any(|key| key == rotation_key) {
+        return Err(ValidityError::RotationKey);
+    }
     let names_us = state
         .services
         .get("atproto_pds")
@@ -94,9 +97,6 @@ fn check_state(
     }
     if state.verification_methods.get("atproto").map(String::as_str) != Some(signing_key) {
         return Err(ValidityError::SigningKey);
-    }
-    if !state.rotation_keys.iter().any(|key| key == rotation_key) {
-        return Err(ValidityError::RotationKey);
     }
     Ok(())
 }

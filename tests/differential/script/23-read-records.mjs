@@ -18,7 +18,7 @@ export default [
     get('with its cid', getRecord, { ...one, cid: '{first.cid}' }),
     get('cid empty', getRecord, { ...one, cid: '' }),
     get('with a token that is nonsense', getRecord, one, { headers: { authorization: 'nonsense' } }),
-    get('with bytes, links and unknown members', getRecord, { repo: '{alice.did}', collection: 'com.example.note', rkey: 'bytes' }),
+    get('with bytes, links and unknown members', getRecord, { repo: '{zoe.did}', collection: 'com.example.note', rkey: 'bytes' }),
     badGet('with another cid', getRecord, { ...one, cid: noCid }),
     badGet('with a cid that is none', getRecord, { ...one, cid: 'x' }),
     badGet('key unknown', getRecord, { ...one, rkey: rkey(900) }),

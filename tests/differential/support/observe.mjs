@@ -176,7 +176,7 @@ function mask(value, [name, ...rest]) {
 }
 
 /** How long a mail may take, in seconds. */
-const MAIL_SECS_MAX = 1
+const MAIL_SECS_MAX = 5
 
 /** The next mail to `to` that this side has not looked at. */
 export async function nextMail(step, side) {
