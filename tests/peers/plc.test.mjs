@@ -79,15 +79,14 @@ describe('did:plc', { timeout: 60_000 }, () => {
 
     test('an operation that the person signs goes to the directory when it keeps the account here', async () => {
       const mine = await Secp256k1Keypair.create()
-      const agent = await signUp(server)
-      const handle = agent.session.handle.replace('.test', 'o.test')
-      const { data: account } = await agent.com.atproto.server.createAccount({
+      const handle = freshHandle('signing')
+      const agent = new AtpAgent({ service: server.url })
+      const { data: account } = await agent.createAccount({
         handle,
         email: `${handle}@example.com`,
         password: 'long enough',
         recoveryKey: mine.did(),
       })
-      await agent.resumeSession({ ...account, active: true })
       const { data: recommended } = await agent.com.atproto.identity.getRecommendedDidCredentials()
       const state = await client.getDocumentData(account.did)
       assert.deepEqual(recommended.verificationMethods, state.verificationMethods)

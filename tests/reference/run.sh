@@ -36,10 +36,6 @@ if [ "$SUBJECT" = rookery ]; then
   export ROOKERY
 fi
 
-# For the one package that is compiled.
-# shellcheck source=tests/reference/debian.sh
-. "$here/debian.sh"
-debian_package build-essential c++ --version && debian_package python3 python3 --version
 node=$("$here/install.sh")
 # The packages log as JSON unless told not to, and warn about what is deprecated inside them.
 export LOG_ENABLED=${LOG_ENABLED:-0}
