@@ -9,6 +9,7 @@
 pub mod app_bsky;
 pub mod caller;
 pub mod com_atproto;
+mod contract;
 pub mod error;
 pub mod input;
 mod linger;
@@ -49,6 +50,9 @@ pub fn router(app: App) -> Router {
     let mut methods = Router::new().merge(com_atproto::routes()).merge(app_bsky::routes());
     if app.settings.appview.is_some() {
         methods = methods.merge(app_bsky::routes_with_appview());
+    }
+    if app.settings.dev {
+        methods = methods.route_layer(from_fn(contract::check));
     }
     let others = any(proxy::catch_all).layer(from_fn(rate_limit::charge_unknown)).with_state(app.clone());
     methods

@@ -14,7 +14,7 @@ use axum::{
 use futures::{StreamExt, TryStreamExt};
 use serde_json::json;
 
-use super::{Caller, XrpcError};
+use super::{Caller, XrpcError, contract::Unchecked};
 use crate::{
     app::App,
     service::{
@@ -44,6 +44,8 @@ pub(super) async fn catch_all(State(app): State<App>, request: Request) -> Resul
     let (mut parts, body) = request.into_parts();
     let target = app.proxy.target(nsid.as_str(), proxy_header(&parts.headers)?).await?;
     let caller: Caller = Caller::from_request_parts(&mut parts, &app).await?;
+    // Its sessions have ended, but an access token lives on for two hours (PX-3).
+    caller.require_not_takendown()?;
     if method_sets::is_privileged(nsid.as_str()) && !caller.scope.is_privileged() {
         return Err(bad_method());
     }
@@ -157,6 +159,7 @@ impl IntoResponse for Upstream {
         })));
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers;
+        response.extensions_mut().insert(Unchecked);
         response
     }
 }

@@ -5,7 +5,7 @@ use atproto::{
     lexicon::{Catalog, Part},
 };
 use axum::{
-    Json,
+    Extension, Json,
     extract::{RawQuery, State},
     http::HeaderMap,
 };
@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::{
     app::App,
-    xrpc::{Caller, Input, XrpcError, caller::StandardOrTakendown, proxy::proxy_header},
+    xrpc::{Caller, Input, XrpcError, caller::StandardOrTakendown, contract::Unchecked, proxy::proxy_header},
 };
 
 const NSID: &str = "com.atproto.moderation.createReport";
@@ -25,12 +25,12 @@ pub(super) async fn create_report(
     caller: Caller<StandardOrTakendown>,
     headers: HeaderMap,
     Input(input): Input<Value>,
-) -> Result<Json<Value>, XrpcError> {
+) -> Result<(Extension<Unchecked>, Json<Value>), XrpcError> {
     let report = json::from_json(&input).map_err(XrpcError::invalid_request)?;
     Catalog::embedded().validate_part(NSID, Part::Input, &report).map_err(XrpcError::invalid_request)?;
     let target = app.proxy.target(NSID, proxy_header(&headers)?).await?;
     let output = app.proxy.procedure(&target, &caller.account, NSID, query.as_deref(), &input).await?;
     output
-        .map(Json)
+        .map(|output| (Extension(Unchecked), Json(output)))
         .ok_or_else(|| XrpcError::upstream_failure("the moderation service answered with nothing"))
 }
