@@ -104,6 +104,7 @@ import() {
 # The median time of createRecord in microseconds, one after the other on one connection.
 create_median_us() {
     local config=$work/creates
+    # shellcheck disable=SC2016 # A dollar sign of JSON, not of the shell.
     for ((n = 0; n < CREATES; n++)); do
         ((n == 0)) || echo next
         cat <<END
