@@ -28,6 +28,8 @@ async function scripts() {
 
 describe('differential', { timeout: 400_000 }, () => {
   const closing = []
+  /** What Rookery logged, for `--out`. */
+  const logs = []
   const found = []
   const broken = []
   let requests = 0
@@ -43,6 +45,7 @@ describe('differential', { timeout: 400_000 }, () => {
     for (const variant of new Set(chosen.map((script) => script.variant))) {
       const pair = await startPair({ variant, self })
       closing.push(pair.close)
+      logs.push(() => pair.sides[1].process?.log ?? '')
       const steps = chosen.filter((script) => script.variant === variant).flatMap((script) => script.steps)
       const result = await runScript(steps, pair.sides)
       requests += result.requests
@@ -54,6 +57,7 @@ describe('differential', { timeout: 400_000 }, () => {
     console.log(`${requests} requests to each of two servers`)
   })
   after(async () => {
+    if (process.env.DIFFERENTIAL_OUT) await writeFile(`${process.env.DIFFERENTIAL_OUT}.log`, logs.map((log) => log()).join('\n'))
     for (const close of closing) await close()
   })
 
