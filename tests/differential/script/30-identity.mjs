@@ -81,7 +81,7 @@ const operations = group('identity.plc', [
   submit('with another signing key', (operation) => ({ ...operation, verificationMethods: { atproto: 'did:key:zQ3shokFTS3brHcDQrn82RUDfCZESWL1ZdCEJwekUDPQiYBme' } })),
   submit('with another handle', (operation) => ({ ...operation, alsoKnownAs: ['at://other.test'] })),
   submit('without handle', (operation) => ({ ...operation, alsoKnownAs: [] })),
-  submit('with a signature that is wrong', (operation) => ({ ...operation, sig: operation.sig.split('').reverse().join('') })),
+  submit('with a signature that is wrong', (operation) => ({ ...operation, sig: `${'A'.repeat(85)}Q` }), badPost, { volatile: ['message'] }),
   submit('as another account', (operation) => operation, badPost, { as: 'carol' }),
   submit('as it was signed', (operation) => operation, post),
   // The directory's words quote the operation.

@@ -1,8 +1,12 @@
 // Runs the script on a pair of servers and collects what differs.
 
+import { setTimeout } from 'node:timers/promises'
 import { classify, differences } from './compare.mjs'
 import { eventsByStep, subscribe } from './firehose.mjs'
 import { nextMail, observe } from './observe.mjs'
+
+/** Pause before each step, in milliseconds. */
+const STEP_GAP_MS = 2
 
 /** Steps that take longer are named at the end. */
 const SLOW_SECS = 2
@@ -23,6 +27,8 @@ export async function runScript(steps, sides) {
   for (const step of steps) {
     if (ids.has(step.id)) broken.push(`${step.id}: the name is used twice`)
     ids.add(step.id)
+    // Events are told apart by the millisecond, so two steps do not share one.
+    await setTimeout(STEP_GAP_MS)
     const start = Date.now()
     const results = await Promise.allSettled(sides.map((side) => play(step, side)))
     const seconds = (Date.now() - start) / 1000
@@ -82,6 +88,6 @@ async function quiet(firehoses) {
     const count = firehoses.reduce((sum, { frames }) => sum + frames.items.length, 0)
     if (count === before) return
     before = count
-    await new Promise((resolve) => setTimeout(resolve, 1500))
+    await setTimeout(1500)
   }
 }
