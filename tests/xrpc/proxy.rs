@@ -177,6 +177,18 @@ async fn some_methods_are_for_nobody_and_some_not_for_app_passwords() {
     assert_eq!(upstream.seen().len(), 2);
 }
 
+/// PX-3: an access token lives on for two hours after its account has been taken down.
+#[tokio::test]
+async fn nothing_goes_on_in_the_name_of_an_account_that_is_taken_down() {
+    let upstream = Upstream::start(|_| ok(json!({}))).await;
+    let server = server_with_appview(&upstream).await;
+    let alice = server.create_account("alice").await;
+    server.query(METHOD).auth(&alice).send().await.ok();
+    server.take_down(&alice.did).await;
+    server.query(METHOD).auth(&alice).send().await.error(401, "AccountTakedown");
+    assert_eq!(upstream.seen().len(), 1);
+}
+
 /// Checklist 55
 #[tokio::test]
 async fn refusals_keep_their_name_and_message_and_a_500_is_a_502() {
