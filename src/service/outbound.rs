@@ -280,17 +280,22 @@ mod tests {
     /// PX-6: what is checked is what is connected to, at every connection.
     #[tokio::test]
     async fn a_name_that_turns_into_a_private_address_is_not_connected_to() {
+        let inside = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        inside.set_nonblocking(true).unwrap();
+        let there = url(&format!("https://example.com:{}/", inside.local_addr().unwrap().port()));
         let asked = Arc::new(AtomicUsize::new(0));
         let counted = asked.clone();
         let outbound = Outbound::with_lookup(Reach::Public, move |_| {
             counted.fetch_add(1, Ordering::Relaxed);
-            Box::pin(async { Ok(vec![IpAddr::from([1, 1, 1, 1]), IpAddr::from([127, 0, 0, 1])]) })
+            // One address that is not public spoils the others.
+            Box::pin(async { Ok(vec![IpAddr::from([127, 0, 0, 1]), IpAddr::from([8, 8, 8, 8])]) })
         });
         for _ in 0..2 {
-            let error = outbound.get(&url("https://example.com/"), Duration::from_secs(5)).await.unwrap_err();
+            let error = outbound.get(&there, Duration::from_secs(1)).await.unwrap_err();
             assert!(matches!(error, OutboundError::Http(HttpError::Exchange(_))), "{error}");
         }
         assert_eq!(asked.load(Ordering::Relaxed), 2);
+        assert_eq!(inside.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock, "somebody connected");
     }
 
     #[tokio::test]
