@@ -2,10 +2,7 @@
 //!
 //! What is sealed is bound to what it is for: a signing key does not open as a server secret.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use atproto::crypto::{Curve, SigningKey};
 use chacha20poly1305::{
@@ -16,6 +13,7 @@ use tokio::sync::OnceCell;
 use zeroize::Zeroizing;
 
 use crate::{
+    service::recent::Recent,
     store::{Store, StoreError, server_secret, signing_key},
     time::Entropy,
 };
@@ -56,7 +54,7 @@ struct Inner {
     store: Store,
     entropy: Entropy,
     cipher: XChaCha20Poly1305,
-    open: Mutex<OpenKeys>,
+    open: Mutex<Recent<i64, Arc<SigningKey>>>,
     rotation_key: OnceCell<Arc<SigningKey>>,
 }
 
@@ -68,7 +66,7 @@ impl Keys {
                 store,
                 entropy,
                 cipher: XChaCha20Poly1305::new((&**master_key).into()),
-                open: Mutex::default(),
+                open: Mutex::new(Recent::new(OPEN_KEYS_MAX)),
                 rotation_key: OnceCell::new(),
             }),
         }
@@ -93,9 +91,7 @@ impl Keys {
 
     /// Lets go of the key of an account that has been deleted.
     pub fn forget(&self, account_id: i64) {
-        let mut open = self.open_keys();
-        open.young.remove(&account_id);
-        open.old.remove(&account_id);
+        self.open_keys().take(&account_id);
     }
 
     /// A fresh k256 key, not stored yet.
@@ -183,38 +179,12 @@ impl Keys {
         opened.as_slice().try_into().map(Zeroizing::new).map_err(|_| KeyError::Sealed)
     }
 
-    fn open_keys(&self) -> std::sync::MutexGuard<'_, OpenKeys> {
+    fn open_keys(&self) -> MutexGuard<'_, Recent<i64, Arc<SigningKey>>> {
         self.inner.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 const SIGNING_KEY: &str = "signing-key";
-
-/// Two generations: a key that is used moves to the young one; when that is full it becomes the old one, and
-/// what the old one held is forgotten. At least the [`OPEN_KEYS_MAX`] / 2 keys used last are held.
-#[derive(Default)]
-struct OpenKeys {
-    young: HashMap<i64, Arc<SigningKey>>,
-    old: HashMap<i64, Arc<SigningKey>>,
-}
-
-impl OpenKeys {
-    fn get(&mut self, account_id: i64) -> Option<Arc<SigningKey>> {
-        if let Some(key) = self.young.get(&account_id) {
-            return Some(key.clone());
-        }
-        let key = self.old.remove(&account_id)?;
-        self.insert(account_id, key.clone());
-        Some(key)
-    }
-
-    fn insert(&mut self, account_id: i64, key: Arc<SigningKey>) {
-        if self.young.len() >= OPEN_KEYS_MAX / 2 {
-            self.old = std::mem::take(&mut self.young);
-        }
-        self.young.insert(account_id, key);
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -253,18 +223,5 @@ mod tests {
             assert!(keys.open_secret(&damaged, "one").is_err(), "byte {at}");
             assert!(keys.open_secret(&sealed[..at], "one").is_err(), "cut at {at}");
         }
-    }
-
-    #[test]
-    fn open_keys_are_bounded_and_keep_those_in_use() {
-        let key = Arc::new(SigningKey::from_bytes(Curve::K256, &[1; 32]).unwrap());
-        let mut open = OpenKeys::default();
-        open.insert(0, key.clone());
-        for account_id in 1..10 * OPEN_KEYS_MAX as i64 {
-            open.insert(account_id, key.clone());
-            assert!(open.get(0).is_some(), "used all the time");
-            assert!(open.young.len() + open.old.len() <= OPEN_KEYS_MAX);
-        }
-        assert!(open.get(1).is_none(), "not used since");
     }
 }

@@ -15,6 +15,7 @@ pub mod preferences;
 pub mod proxy;
 pub mod rate_limit;
 pub mod read_after_write;
+pub mod recent;
 pub mod relays;
 pub mod repo;
 pub mod settings;

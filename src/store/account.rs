@@ -49,13 +49,7 @@ pub enum Status {
 impl Account {
     /// What the account's times and marks amount to.
     pub fn status(&self) -> Status {
-        if self.takedown_ref.is_some() {
-            Status::Takendown
-        } else if self.deactivated_at.is_some() {
-            Status::Deactivated
-        } else {
-            Status::Active
-        }
+        Status::of_marks(self.takedown_ref.is_some(), self.deactivated_at.is_some())
     }
 
     /// True when it is served to the public (AC-2).
@@ -65,6 +59,15 @@ impl Account {
 }
 
 impl Status {
+    /// What two marks amount to: a takedown wins.
+    pub(super) fn of_marks(taken_down: bool, deactivated: bool) -> Status {
+        match (taken_down, deactivated) {
+            (true, _) => Status::Takendown,
+            (false, true) => Status::Deactivated,
+            (false, false) => Status::Active,
+        }
+    }
+
     /// The protocol's word; `None` when active.
     pub fn as_str(self) -> Option<&'static str> {
         match self {

@@ -84,46 +84,48 @@ impl From<rusqlite::Error> for PutError {
 
 // Records take and drop references.
 
-/// Notes that the record at `path`, as written by the commit `rev`, refers to `blob`, and makes the blob permanent.
-///
-/// The write path calls this for every blob of every record that the commit leaves behind, and only then
-/// [`release`] for every path that the commit updates or deletes, with the same `rev`. That order lets a blob move
-/// between paths and fields within one commit without being dropped on the way (BL-7).
+/// Finds out whether a record may refer to `blob`.
 ///
 /// # Errors
 ///
 /// [`ClaimError::NotFound`] when the account does not hold the blob or it is taken down (BL-5); while it is
 /// temporary, [`ClaimError::MimeType`] and [`ClaimError::Size`] when the reference differs from the upload (BL-6).
-/// The caller undoes its transaction then, and the blob is as it was.
+pub fn check_claim(db: &Connection, account_id: i64, blob: &BlobRef) -> Result<(), ClaimError> {
+    let held = get(db, account_id, &blob.cid)?
+        .filter(|held| held.takedown_ref.is_none())
+        .ok_or(ClaimError::NotFound(blob.cid))?;
+    if held.temporary && held.mime_type != blob.mime_type {
+        return Err(ClaimError::MimeType(format!(
+            "blob {} was uploaded as {}, but the record says {}",
+            blob.cid, held.mime_type, blob.mime_type
+        )));
+    }
+    if held.temporary && held.size != blob.size {
+        return Err(ClaimError::Size(format!(
+            "blob {} is {} bytes, but the record says {}",
+            blob.cid, held.size, blob.size
+        )));
+    }
+    Ok(())
+}
+
+/// Notes that the record at `path`, as written by the commit `rev`, refers to `blob`, and makes the blob permanent.
+/// Whether it may do so has been asked before ([`check_claim`]).
+///
+/// The write path calls this for every blob of every record that the commit leaves behind, and only then
+/// [`release`] for every path that the commit updates or deletes, with the same `rev`. That order lets a blob move
+/// between paths and fields within one commit without being dropped on the way (BL-7).
 pub fn claim(
     tx: &Connection,
     account_id: i64,
     repo_id: i64,
     path: &RepoPath,
     rev: Tid,
-    blob: &BlobRef,
-) -> Result<(), ClaimError> {
-    let held = get(tx, account_id, &blob.cid)?
-        .filter(|held| held.takedown_ref.is_none())
-        .ok_or(ClaimError::NotFound(blob.cid))?;
-    if held.temporary {
-        if held.mime_type != blob.mime_type {
-            return Err(ClaimError::MimeType(format!(
-                "blob {} was uploaded as {}, but the record says {}",
-                blob.cid, held.mime_type, blob.mime_type
-            )));
-        }
-        if held.size != blob.size {
-            return Err(ClaimError::Size(format!(
-                "blob {} is {} bytes, but the record says {}",
-                blob.cid, held.size, blob.size
-            )));
-        }
-        tx.prepare_cached("UPDATE blob SET temporary = 0 WHERE account_id = ?1 AND cid = ?2")?
-            .execute((account_id, blob.cid.to_string()))?;
-    }
-    link(tx, repo_id, path, rev, &blob.cid)?;
-    Ok(())
+    cid: &Cid,
+) -> Result<(), StoreError> {
+    tx.prepare_cached("UPDATE blob SET temporary = 0 WHERE account_id = ?1 AND cid = ?2 AND temporary = 1")?
+        .execute((account_id, cid.to_string()))?;
+    link(tx, repo_id, path, rev, cid)
 }
 
 /// Notes a reference without asking whether the blob is here (imports: the bytes may come later, MG-5).

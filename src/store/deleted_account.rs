@@ -97,6 +97,6 @@ mod tests {
         .unwrap();
         let n = |sql: &str| db.query_row(sql, (), |row| row.get::<_, i64>(0)).unwrap();
         assert_eq!(n("SELECT MAX(id) FROM repo"), 10, "number 9 is not given out again");
-        assert_eq!(n("SELECT COUNT(*) FROM record_cid") + n("SELECT COUNT(*) FROM backlink"), 2, "triggers");
+        assert_eq!(n("SELECT COUNT(*) FROM backlink"), 1, "triggers");
     }
 }

@@ -25,7 +25,6 @@ pub mod record;
 pub mod refresh_token;
 pub mod repo;
 pub mod repo_block;
-pub mod repo_order;
 pub mod repo_seq;
 pub mod reserved_signing_key;
 pub mod server_secret;
@@ -41,6 +40,7 @@ use std::{
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 
+use self::writer::Refusal;
 pub use self::writer::WriteTx;
 use crate::time::Clock;
 
@@ -155,7 +155,18 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.inner.writer.run(change).await
+        self.inner.writer.run(Refusal::UndoneAlone, change).await
+    }
+
+    /// As [`Store::write`], and cheaper, for a `change` that answers `Err` only before it writes anything: no savepoint
+    /// is made. Should it fail after all when it has written, the whole group fails and nobody's change is kept.
+    pub async fn write_checked<T, E, F>(&self, change: F) -> Result<T, E>
+    where
+        F: FnOnce(&mut WriteTx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.inner.writer.run(Refusal::BeforeWriting, change).await
     }
 
     /// Runs `query` on a read-only connection, off the async threads, in one read transaction.

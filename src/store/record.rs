@@ -78,15 +78,6 @@ pub fn get_cid(db: &Connection, repo_id: i64, path: &RepoPath) -> Result<Option<
     Ok(cid.map(|column| column.0))
 }
 
-/// The body of any record whose CID is `cid`.
-pub fn get_body(db: &Connection, repo_id: i64, cid: &Cid) -> Result<Option<Vec<u8>>, StoreError> {
-    let mut statement = db.prepare_cached(
-        "SELECT body FROM record_cid JOIN record ON record.id = record_id
-         WHERE record_cid.repo_id = ?1 AND record_cid.cid = ?2 LIMIT 1",
-    )?;
-    Ok(statement.query_row((repo_id, CidColumn(*cid)), |row| row.get(0)).optional()?)
-}
-
 /// Stores a record, in place of the one that stands at its path if there is one. A takedown of the old one stays.
 pub fn put(
     db: &Connection,

@@ -51,6 +51,47 @@ pub fn get_head(db: &Connection, repo_id: i64) -> Result<Option<Head>, StoreErro
     Ok(head.optional()?)
 }
 
+/// What a write needs to know of the account that it is for.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The account.
+    pub account_id: i64,
+    /// Its hosting status.
+    pub status: Status,
+    /// The key that its commits are signed with.
+    pub did_key: Option<String>,
+    /// Head of the generation that it serves; `None`: nothing has been imported or written.
+    pub head: Option<Head>,
+}
+
+/// What a write to the repo of `did` needs to know, in one look; `None` when there is no such account.
+pub fn get_target(db: &Connection, did: &Did) -> Result<Option<Target>, StoreError> {
+    let mut statement = db.prepare_cached(
+        "SELECT account.id, account.takedown_ref IS NOT NULL, account.deactivated_at IS NOT NULL, signing_key.did_key,
+                repo.id, repo.commit_cid, repo.commit_block, repo.rev, repo.data_cid, repo.records
+         FROM account
+         LEFT JOIN signing_key ON signing_key.account_id = account.id
+         LEFT JOIN repo ON repo.id = account.repo_id AND repo.commit_cid IS NOT NULL
+         WHERE account.did = ?1",
+    )?;
+    let target = statement.query_row([did.as_str()], |row| {
+        let head = match row.get(4)? {
+            None => None,
+            Some(repo_id) => Some(Head {
+                repo_id,
+                commit: row.get::<_, CidColumn>(5)?.0,
+                commit_block: row.get(6)?,
+                rev: row.get::<_, RevColumn>(7)?.0,
+                data: row.get::<_, CidColumn>(8)?.0,
+                n_records: row.get(9)?,
+            }),
+        };
+        let status = Status::of_marks(row.get(1)?, row.get(2)?);
+        Ok(Target { account_id: row.get(0)?, status, did_key: row.get(3)?, head })
+    });
+    Ok(target.optional()?)
+}
+
 /// Makes a generation without a commit and returns its id.
 pub fn insert(db: &Connection, account_id: i64, created_at: Micros) -> Result<i64, StoreError> {
     db.prepare_cached("INSERT INTO repo (account_id, created_at) VALUES (?1, ?2)")?
@@ -110,11 +151,7 @@ pub fn list_served(
         Ok(Listed {
             did: row.get::<_, TextColumn<Did>>(0)?.0,
             created_at: row.get(1)?,
-            status: match (row.get(2)?, row.get(3)?) {
-                (true, _) => Status::Takendown,
-                (false, true) => Status::Deactivated,
-                (false, false) => Status::Active,
-            },
+            status: Status::of_marks(row.get(2)?, row.get(3)?),
             head: row.get::<_, CidColumn>(4)?.0,
             rev: row.get::<_, RevColumn>(5)?.0,
         })
@@ -152,10 +189,6 @@ pub fn delete_step(db: &Connection, repo_id: i64, limit: u32) -> Result<bool, St
     }
     // What hangs on the rows goes first, in its own order.
     for delete in [
-        "DELETE FROM record_cid WHERE repo_id = ?1 AND (cid, record_id) IN
-             (SELECT cid, record_id FROM record_cid WHERE repo_id = ?1 LIMIT ?2)",
-        "DELETE FROM mst_node_cid WHERE repo_id = ?1 AND (cid, node_id) IN
-             (SELECT cid, node_id FROM mst_node_cid WHERE repo_id = ?1 LIMIT ?2)",
         "DELETE FROM backlink WHERE repo_id = ?1 AND (link_to, path) IN
              (SELECT link_to, path FROM backlink WHERE repo_id = ?1 LIMIT ?2)",
         "DELETE FROM record WHERE id IN (SELECT id FROM record WHERE repo_id = ?1 LIMIT ?2)",

@@ -3,6 +3,8 @@
 //!
 //! Not for: CAR files and commits (`service::repo::export`). Call inside one read transaction.
 
+use std::collections::{HashMap, HashSet};
+
 use atproto::{
     data::{Cid, Value, cbor},
     syntax::Tid,
@@ -12,7 +14,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::{
     StoreError,
     column::{CidColumn, RevColumn},
-    mst_node, record, repo,
+    repo,
 };
 
 /// Depth of the deepest key that can be (MST-2).
@@ -120,15 +122,67 @@ pub fn scan_since<E: From<StoreError>>(
     Ok(())
 }
 
-/// The block of the head commit, a node or a record, by CID; `None` when the repo does not hold it.
-pub fn get(db: &Connection, head: &repo::Head, cid: &Cid) -> Result<Option<Vec<u8>>, StoreError> {
-    if *cid == head.commit {
-        return Ok(Some(head.commit_block.clone()));
+/// Where a block of a repo generation is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Location {
+    /// The newest commit.
+    Commit,
+    /// A row of `mst_node`.
+    Node(i64),
+    /// A row of `record`.
+    Record(i64),
+}
+
+/// Finds the blocks named by `cids`; what the repo does not hold is left out.
+///
+/// Nothing is kept in the order of CIDs, so this reads through the CIDs of the repo until all are found: it costs at most
+/// what [`scan`] costs.
+pub fn locate(
+    db: &Connection,
+    head: &repo::Head,
+    cids: &[Cid],
+) -> Result<HashMap<Cid, Location>, StoreError> {
+    let mut wanted: HashSet<Cid> = cids.iter().copied().collect();
+    let mut found = HashMap::with_capacity(wanted.len());
+    if wanted.remove(&head.commit) {
+        found.insert(head.commit, Location::Commit);
     }
-    match mst_node::get_block(db, head.repo_id, cid)? {
-        Some(block) => Ok(Some(block)),
-        None => record::get_body(db, head.repo_id, cid),
+    for (select, location) in [
+        ("SELECT id, cid FROM mst_node WHERE repo_id = ?1", Location::Node as fn(i64) -> Location),
+        ("SELECT id, cid FROM record WHERE repo_id = ?1", Location::Record),
+    ] {
+        let mut statement = db.prepare_cached(select)?;
+        let mut rows = statement.query([head.repo_id])?;
+        while !wanted.is_empty()
+            && let Some(row) = rows.next()?
+        {
+            let CidColumn(cid) = row.get(1)?;
+            if wanted.remove(&cid) {
+                found.insert(cid, location(row.get(0)?));
+            }
+        }
     }
+    Ok(found)
+}
+
+/// The block at `location`; `None` when there is no such row (any more).
+pub fn get(db: &Connection, head: &repo::Head, location: Location) -> Result<Option<Vec<u8>>, StoreError> {
+    let (select, id) = match location {
+        Location::Commit => return Ok(Some(head.commit_block.clone())),
+        Location::Node(id) => ("SELECT block FROM mst_node WHERE id = ?1", id),
+        Location::Record(id) => ("SELECT body FROM record WHERE id = ?1", id),
+    };
+    Ok(db.prepare_cached(select)?.query_row([id], |row| row.get(0)).optional()?)
+}
+
+/// Distinct CIDs of records and of nodes. Sorts outside memory.
+pub fn count(db: &Connection, repo_id: i64) -> Result<u64, StoreError> {
+    let mut statement = db.prepare_cached(
+        "SELECT (SELECT COUNT(DISTINCT cid) FROM record WHERE repo_id = ?1)
+              + (SELECT COUNT(DISTINCT cid) FROM mst_node WHERE repo_id = ?1)",
+    )?;
+    let n: i64 = statement.query_row([repo_id], |row| row.get(0))?;
+    Ok(u64::try_from(n).unwrap_or(0))
 }
 
 fn leaf_from(row: &Row<'_>) -> rusqlite::Result<(String, CidColumn, Vec<u8>)> {

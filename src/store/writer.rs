@@ -1,4 +1,4 @@
-//! The one writer: a thread that takes what is waiting, applies each change in a savepoint of its own, commits
+//! The one writer: a thread that takes what is waiting, applies each change so that it can be refused alone, commits
 //! once, and then answers all. One fsync serves every account that wrote in that moment.
 //!
 //! It also numbers firehose events: `seq` is drawn inside the transaction that stores the frame, and frames
@@ -79,8 +79,20 @@ impl WriteTx<'_> {
     }
 }
 
+/// What happens when a change answers with an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// A savepoint undoes what it has written; the rest of the group stands. SQLite copies each page that is touched.
+    UndoneAlone,
+    /// It has written nothing yet, and so there is nothing to undo. Should it have written all the same (the disk failed
+    /// in the middle, or there is a mistake in it), the whole group goes with it.
+    BeforeWriting,
+}
+
 /// A change with its caller's answer channel, without their types.
 trait Job: Send {
+    /// What an error of [`Job::apply`] means.
+    fn refusal(&self) -> Refusal;
     /// True: keep. False: undo the savepoint.
     fn apply(&mut self, tx: &mut WriteTx<'_>) -> bool;
     /// Called after COMMIT; `Err` says why the group is not on disk.
@@ -89,6 +101,7 @@ trait Job: Send {
 
 struct Change<T, E, F> {
     change: Option<F>,
+    refusal: Refusal,
     outcome: Option<Result<T, E>>,
     reply: oneshot::Sender<Result<T, E>>,
 }
@@ -99,6 +112,10 @@ where
     T: Send,
     E: From<StoreError> + Send,
 {
+    fn refusal(&self) -> Refusal {
+        self.refusal
+    }
+
     fn apply(&mut self, tx: &mut WriteTx<'_>) -> bool {
         let Some(change) = self.change.take() else { return false };
         // A panicking change must not take the writer, and with it every account, down.
@@ -245,14 +262,14 @@ impl Writer {
         &self.ring
     }
 
-    pub(super) async fn run<T, E, F>(&self, change: F) -> Result<T, E>
+    pub(super) async fn run<T, E, F>(&self, refusal: Refusal, change: F) -> Result<T, E>
     where
         F: FnOnce(&mut WriteTx<'_>) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let job = Box::new(Change { change: Some(change), outcome: None, reply });
+        let job = Box::new(Change { change: Some(change), refusal, outcome: None, reply });
         if self.queue.send(job).await.is_err() {
             return Err(StoreError::Closed.into());
         }
@@ -262,7 +279,7 @@ impl Writer {
     pub(super) async fn close(&self) {
         self.close.send_replace(true);
         // Wakes the thread when its queue is empty.
-        let _ = self.run(|_| Ok::<(), StoreError>(())).await;
+        let _ = self.run(Refusal::BeforeWriting, |_| Ok::<(), StoreError>(())).await;
         let _ = self.closed.clone().wait_for(|closed| *closed).await;
     }
 }
@@ -321,14 +338,24 @@ impl Worker {
             removed_events: false,
         };
         for job in group {
-            let (last_seq, n_frames) = (tx.last_seq, tx.frames.len());
-            tx.connection.prepare_cached("SAVEPOINT change")?.execute(())?;
-            if !job.apply(&mut tx) {
-                tx.connection.prepare_cached("ROLLBACK TO change")?.execute(())?;
-                tx.last_seq = last_seq;
-                tx.frames.truncate(n_frames);
+            match job.refusal() {
+                Refusal::UndoneAlone => {
+                    let (last_seq, n_frames) = (tx.last_seq, tx.frames.len());
+                    tx.connection.prepare_cached("SAVEPOINT change")?.execute(())?;
+                    if !job.apply(&mut tx) {
+                        tx.connection.prepare_cached("ROLLBACK TO change")?.execute(())?;
+                        tx.last_seq = last_seq;
+                        tx.frames.truncate(n_frames);
+                    }
+                    tx.connection.prepare_cached("RELEASE change")?.execute(())?;
+                }
+                Refusal::BeforeWriting => {
+                    let changed = tx.connection.total_changes();
+                    if !job.apply(&mut tx) && tx.connection.total_changes() != changed {
+                        return Err(StoreError::NotCommitted("a change failed half done".into()));
+                    }
+                }
             }
-            tx.connection.prepare_cached("RELEASE change")?.execute(())?;
         }
         let WriteTx { last_seq, frames, removed_events, .. } = tx;
         self.connection.execute_batch("COMMIT")?;
@@ -446,6 +473,52 @@ mod tests {
         assert!(matches!(panicked.await, Err(StoreError::NotCommitted(_))));
         assert_eq!(store.write(announce).await.unwrap(), 2);
         assert_eq!(seqs(store.ring().after(0, ANY, ANY).unwrap()), [1, 2]);
+    }
+
+    #[tokio::test]
+    async fn a_checked_change_is_refused_alone_before_it_writes_and_takes_its_group_along_after() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path()).await;
+        let refused = || StoreError::NotCommitted("refused".into());
+        let (before, landed) =
+            together(&store, store.write_checked(move |_| Err::<(), _>(refused())), store.write(announce))
+                .await;
+        assert!(before.is_err());
+        assert_eq!(landed.unwrap(), 1);
+
+        let half_done = store.write_checked(move |tx| announce(tx).and_then(|_| Err::<(), _>(refused())));
+        let (half_done, beside) = together(&store, half_done, store.write(announce)).await;
+        assert!(half_done.is_err());
+        assert!(matches!(beside, Err(StoreError::NotCommitted(_))), "{beside:?}");
+        assert_eq!(store.write(announce).await.unwrap(), 2, "nothing of the group is left");
+        assert_eq!(seqs(store.ring().after(0, ANY, ANY).unwrap()), [1, 2]);
+    }
+
+    /// Runs two changes in one group: both are queued while the writer is busy with another.
+    async fn together<A, B>(store: &crate::store::Store, one: A, two: B) -> (A::Output, B::Output)
+    where
+        A: Future,
+        B: Future,
+    {
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let (start, started) = oneshot::channel();
+        let holding = store.write(move |_| {
+            start.send(()).unwrap();
+            let _ = held.recv();
+            Ok::<_, StoreError>(())
+        });
+        let queued = async {
+            started.await.unwrap();
+            let both = futures::future::join(one, two);
+            tokio::pin!(both);
+            // One poll puts both into the queue.
+            assert!(futures::poll!(&mut both).is_pending());
+            release.send(()).unwrap();
+            both.await
+        };
+        let (held, both) = tokio::join!(holding, queued);
+        held.unwrap();
+        both
     }
 
     #[tokio::test]

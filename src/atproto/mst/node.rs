@@ -1,6 +1,6 @@
 //! One node: its shape in memory, and its encoding (MST-6, MST-7).
 
-use std::mem;
+use std::{iter, mem};
 
 use super::{
     key::{DEPTH_MAX, KEY_BYTES_MAX, common_prefix, key_depth},
@@ -137,6 +137,20 @@ impl Node {
         match slot.checked_sub(1).and_then(|i| self.entries.get_mut(i)) {
             Some(entry) => &mut entry.right,
             None => &mut self.left,
+        }
+    }
+
+    /// Lets go of the children in memory, but for the one in slot `kept`. All of them have been
+    /// hashed.
+    pub(super) fn unload_all_but(&mut self, kept: Option<usize>) {
+        let slots = iter::once(&mut self.left).chain(self.entries.iter_mut().map(|entry| &mut entry.right));
+        for (slot, child) in slots.enumerate() {
+            if let Some(child) = child.as_deref_mut()
+                && Some(slot) != kept
+                && let Some(cid) = child.cid()
+            {
+                *child = Child::Stub(cid);
+            }
         }
     }
 

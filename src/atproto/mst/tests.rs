@@ -166,6 +166,41 @@ proptest! {
         prop_assert_eq!(changes.new_cids, new);
     }
 
+    /// One tree used for several commits is as good as one opened for each.
+    #[test]
+    fn a_settled_tree_goes_on_as_if_it_had_been_opened_anew(
+        mut oracle in oracles(),
+        batches in prop::collection::vec((batches(), 0..POOL_KEYS), 1..5),
+    ) {
+        let (root, mut stored) = build(&oracle);
+        let mut tree = open(root, &stored);
+        for (batch, key) in batches {
+            for step in batch {
+                change(&mut tree, &mut oracle, step, &mut ByPlace(&stored)).unwrap();
+            }
+            let changes = tree.changes();
+            for place in &changes.vacated {
+                prop_assert!(stored.remove(place).is_some(), "was not held: {:?}", place);
+            }
+            for PlacedNode { place, cid, block } in changes.written {
+                stored.insert(place, (cid, block));
+            }
+            let (root, anew) = build(&oracle);
+            prop_assert_eq!(tree.root(), root);
+            prop_assert_eq!(&stored, &anew);
+
+            let key = pool()[key].as_bytes();
+            tree.settle(key);
+            prop_assert!(tree.loaded_places().count() <= 1 + DEPTH_MAX as usize);
+            for place in tree.loaded_places() {
+                prop_assert!(stored.contains_key(place), "not stored: {:?}", place);
+            }
+            let changes = tree.changes();
+            prop_assert!(changes.written.is_empty() && changes.vacated.is_empty());
+            prop_assert_eq!(tree.get(key, &mut ByPlace(&stored)).unwrap(), oracle.get(key).copied());
+        }
+    }
+
     /// The same from a tree that was never stored.
     #[test]
     fn a_tree_made_in_memory_reports_all_of_itself(batch in batches()) {

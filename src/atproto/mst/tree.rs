@@ -120,6 +120,36 @@ impl Tree {
         survey.visit(&mut self.root, &[]);
         survey.finish()
     }
+
+    /// Takes the tree as it is now for the tree as it was opened: the caller has stored its
+    /// [`Changes`]. Of the nodes in memory only those on the path to `key`, or to where it would
+    /// be, stay there: the next change is likely to need them. Returns how many entries they have.
+    pub fn settle(&mut self, key: &[u8]) -> usize {
+        self.root();
+        self.ledger.loaded.clear();
+        let mut entries = 0;
+        let mut at = At::root(&mut self.root);
+        loop {
+            entries += at.node.entries.len();
+            let kept = at.node.find(key).err();
+            at.node.unload_all_but(kept);
+            if let Some(cid) = at.node.cid {
+                let place = Place { low: at.low.to_vec(), depth: at.node.depth };
+                self.ledger.loaded.push((place, cid));
+            }
+            let Some(i) = kept else { return entries };
+            let Slot { link, low, high, .. } = at.into_slot(i);
+            match link.as_deref_mut() {
+                Some(Child::Loaded(node)) => at = At { node, low, high },
+                _ => return entries,
+            }
+        }
+    }
+
+    /// Where the nodes in memory stood when the tree was opened or last settled.
+    pub fn loaded_places(&self) -> impl Iterator<Item = &Place> {
+        self.ledger.loaded.iter().map(|(place, _)| place)
+    }
 }
 
 impl Ledger {

@@ -6,7 +6,7 @@ use super::Accounts;
 use crate::store::{
     StoreError,
     account::{Account, Status},
-    blob, repo, repo_order,
+    blob, repo, repo_block,
 };
 
 /// What there is of an account.
@@ -57,7 +57,7 @@ impl Accounts {
                     && let Some(head) = repo::get_head(db, repo_id)?
                 {
                     progress.head = Some((head.commit, head.rev));
-                    progress.blocks = 1 + repo_order::count_blocks(db, repo_id)?;
+                    progress.blocks = 1 + repo_block::count(db, repo_id)?;
                     progress.records = u64::try_from(head.n_records).unwrap_or(0);
                     progress.blobs_expected = blob::count_expected(db, repo_id)?;
                 }

@@ -101,7 +101,8 @@ impl Bench {
         self.store
             .write(move |tx| {
                 for blob in &refs {
-                    blob::claim(tx, account_id, repo_id, &path, rev, blob)?;
+                    blob::check_claim(tx, account_id, blob)?;
+                    blob::claim(tx, account_id, repo_id, &path, rev, &blob.cid)?;
                 }
                 Ok(blob::release(tx, account_id, repo_id, &path, rev)?)
             })

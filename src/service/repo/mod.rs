@@ -13,6 +13,7 @@
 
 pub mod export;
 pub mod import;
+mod open_trees;
 mod prepare;
 pub mod proof;
 pub mod records;
@@ -48,6 +49,7 @@ pub(crate) struct Shared {
     last_rkey: Mutex<Option<Tid>>,
     imports: import::Running,
     exports: export::Running,
+    trees: Arc<open_trees::OpenTrees>,
 }
 
 impl Repos {
@@ -64,6 +66,7 @@ impl Repos {
                 last_rkey: Mutex::new(None),
                 imports: import::Running::default(),
                 exports: export::Running::default(),
+                trees: Arc::default(),
             }),
         }
     }

@@ -12,7 +12,7 @@ use atproto::{
 use super::Repos;
 use crate::store::{
     StoreError,
-    mst_node::{self, StoredNodes},
+    mst_node::StoredNodes,
     record,
     repo::{self, Head},
 };
@@ -55,12 +55,14 @@ impl Repos {
             .store
             .read(move |db| {
                 let head = repo::get_head(db, repo_id)?.ok_or(ProofError::NoRepo)?;
-                let (_, root_block) = mst_node::get_root(db, repo_id)?
+                let mut nodes = StoredNodes::new(db, repo_id);
+                let (_, root_block) = nodes
+                    .root()?
                     .filter(|(root, _)| *root == head.data)
                     .ok_or(mst::Error::MissingNode(head.data))?;
                 let nodes = Tree::open(head.data, &root_block)
                     .map_err(|error| ProofError::Tree(error.into()))?
-                    .path_proof(path.as_str().as_bytes(), &mut StoredNodes::new(db, repo_id))?;
+                    .path_proof(path.as_str().as_bytes(), &mut nodes)?;
                 let record = record::get(db, repo_id, &path)?;
                 let commit = std::iter::once((&head.commit, head.commit_block.as_slice()));
                 let nodes = nodes.iter().map(|(cid, block)| (cid, block.as_slice()));

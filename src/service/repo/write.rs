@@ -25,6 +25,7 @@ use atproto::{
 
 use super::{
     Repos,
+    open_trees::{OpenTree, OpenTrees},
     prepare::{Change, Encoded, Prepared, prepare},
     unsigned,
 };
@@ -38,7 +39,6 @@ use crate::{
         mst_node::{self, StoredNodes},
         record::{self, NewRecord},
         repo::{self, Head},
-        signing_key,
     },
 };
 
@@ -278,8 +278,9 @@ impl Repos {
                 did_key: key.public_key().did_key(),
                 key,
                 clock_id: self.inner.clock_id,
+                trees: self.inner.trees.clone(),
             };
-            match self.inner.store.write(move |tx| plan.commit(tx)).await {
+            match self.inner.store.write_checked(move |tx| plan.commit(tx)).await {
                 Err(WriteError::KeyChanged) if tries < KEY_TRIES_MAX => tries += 1,
                 outcome => return outcome,
             }
@@ -299,6 +300,7 @@ struct Plan {
     key: Arc<SigningKey>,
     did_key: String,
     clock_id: u16,
+    trees: Arc<OpenTrees>,
 }
 
 /// The writes that remain once those that change nothing are left out.
@@ -310,12 +312,17 @@ struct Effective<'a> {
 
 impl Plan {
     fn commit(&self, tx: &mut WriteTx<'_>) -> Result<Applied, WriteError> {
-        let (account_id, repo_id) = require_active(tx, &self.did)?;
+        let target = repo::get_target(tx, &self.did)?.ok_or(WriteError::NoAccount)?;
+        if target.status != Status::Active {
+            return Err(WriteError::Inactive(target.status));
+        }
+        let account_id = target.account_id;
         // The key was opened before its turn came: it may have been changed since.
-        if signing_key::get_did_key(tx, account_id)?.is_none_or(|current| current != self.did_key) {
+        if target.did_key.is_none_or(|current| current != self.did_key) {
             return Err(WriteError::KeyChanged);
         }
-        let head = repo::get_head(tx, repo_id)?.ok_or(WriteError::NoRepo)?;
+        let head = target.head.ok_or(WriteError::NoRepo)?;
+        let repo_id = head.repo_id;
         let moved = || WriteError::SwapCommit { current: Box::new(head.commit) };
         let has_moved = self.swap_commit.is_some_and(|expected| expected != head.commit);
         let effective = match self.effective(tx, repo_id) {
@@ -332,18 +339,42 @@ impl Plan {
             return Err(moved());
         }
 
-        let mut tree = open_tree(tx, &head)?;
-        let applied = engine::apply_writes(&mut tree, &effective.writes, &mut StoredNodes::new(tx, repo_id))
-            .map_err(tree_error)?;
+        let (mut tree, mut nodes) = self.open_tree(tx, &head)?;
+        let applied = engine::apply_writes(&mut tree, &effective.writes, &mut nodes).map_err(tree_error)?;
+        check_blobs(tx, account_id, &applied.ops, &effective.records)?;
         let rev = Tid::next(Some(head.rev), unsigned(tx.now()), self.clock_id);
         let commit = Signed::new(&self.did, applied.data, rev, &self.key);
         let blocks = self.slice(&commit, &applied, &effective)?;
 
-        mst_node::apply(tx, repo_id, rev, &applied.changes)?;
+        // From here on there is nothing to refuse.
+        nodes.apply(rev, &applied.changes)?;
         let n_added = store_records(tx, account_id, repo_id, rev, &applied.ops, &effective.records)?;
         repo::set_head(tx, &commit.head(repo_id, head.n_records + n_added))?;
+        let rows = nodes.into_rows();
+        if let Some(last) = applied.ops.last() {
+            self.trees.put(repo_id, OpenTree { tree, rows }, last.path.as_str().as_bytes());
+        }
         append_commit(tx, &commit, Some(&head), blocks, applied.ops)?;
         Ok(Applied { commit: Some(commit.meta()), results })
+    }
+
+    /// The tree under `head`, and where its nodes come from.
+    fn open_tree<'tx>(
+        &self,
+        tx: &'tx WriteTx<'_>,
+        head: &Head,
+    ) -> Result<(Tree, StoredNodes<'tx>), StoreError> {
+        if let Some(OpenTree { tree, rows }) = self.trees.take(head.repo_id, &head.data) {
+            return Ok((tree, StoredNodes::with_rows(tx, head.repo_id, rows)));
+        }
+        let corrupt = StoreError::Corrupt { table: "mst_node", column: "block" };
+        let mut nodes = StoredNodes::new(tx, head.repo_id);
+        match nodes.root()? {
+            Some((cid, block)) if cid == head.data => {
+                Ok((Tree::open(cid, &block).map_err(|_| corrupt)?, nodes))
+            }
+            _ => Err(corrupt),
+        }
     }
 
     /// Compares the writes with the records that stand, seeing for each what the ones before it did.
@@ -497,15 +528,6 @@ pub fn sign_anew(
     Ok(Some(head))
 }
 
-/// The account's number and its repo, if it may be written to now.
-fn require_active(tx: &WriteTx<'_>, did: &Did) -> Result<(i64, i64), WriteError> {
-    let account = account::get_by_did(tx, did)?.ok_or(WriteError::NoAccount)?;
-    match account.status() {
-        Status::Active => Ok((account.id, account.repo_id.ok_or(WriteError::NoRepo)?)),
-        status => Err(WriteError::Inactive(status)),
-    }
-}
-
 fn check_swap(path: &RepoPath, swap: Swap, current: Option<Cid>) -> Result<(), WriteError> {
     let holds = match swap {
         Swap::Any => true,
@@ -544,14 +566,6 @@ fn written(write: &Prepared) -> Written {
     }
 }
 
-fn open_tree(tx: &WriteTx<'_>, head: &Head) -> Result<Tree, WriteError> {
-    let corrupt = StoreError::Corrupt { table: "mst_node", column: "block" };
-    match mst_node::get_root(tx, head.repo_id)? {
-        Some((cid, block)) if cid == head.data => Ok(Tree::open(cid, &block).map_err(|_| corrupt)?),
-        _ => Err(corrupt.into()),
-    }
-}
-
 fn tree_error(error: engine::WriteError<StoreError>) -> WriteError {
     match error {
         engine::WriteError::RecordExists(_) | engine::WriteError::RecordMissing(_) => {
@@ -566,6 +580,20 @@ fn tree_error(error: engine::WriteError<StoreError>) -> WriteError {
     }
 }
 
+/// Whether the records that `ops` leave behind may refer to their blobs.
+fn check_blobs(
+    tx: &WriteTx<'_>,
+    account_id: i64,
+    ops: &[RepoOp],
+    records: &HashMap<&RepoPath, &Encoded>,
+) -> Result<(), WriteError> {
+    let written = ops.iter().filter(|op| op.action != Action::Delete).filter_map(|op| records.get(&op.path));
+    for blob in written.flat_map(|record| &record.blobs) {
+        blob::check_claim(tx, account_id, blob)?;
+    }
+    Ok(())
+}
+
 /// Brings records, backlinks and blob references in line with `ops`; returns by how much the records have grown.
 fn store_records(
     tx: &WriteTx<'_>,
@@ -574,7 +602,7 @@ fn store_records(
     rev: Tid,
     ops: &[RepoOp],
     records: &HashMap<&RepoPath, &Encoded>,
-) -> Result<i64, WriteError> {
+) -> Result<i64, StoreError> {
     let mut n_added = 0;
     for op in ops {
         match op.action {
@@ -593,7 +621,7 @@ fn store_records(
         let row = NewRecord { path: &op.path, cid: &record.cid, link_to, body: &record.block };
         record::put(tx, repo_id, rev, tx.now(), row)?;
         for blob in &record.blobs {
-            blob::claim(tx, account_id, repo_id, &op.path, rev, blob)?;
+            blob::claim(tx, account_id, repo_id, &op.path, rev, &blob.cid)?;
         }
     }
     // Only now: a blob may have moved from one record to another.
@@ -651,7 +679,6 @@ pub fn create_repo(
     };
     let signed = Signed::new(did, node.cid, rev, key);
     let repo_id = repo::insert(tx, account_id, tx.now())?;
-    // In this order: rows of a generation without a head cannot be found by CID.
     repo::set_head(tx, &signed.head(repo_id, 0))?;
     mst_node::put(tx, repo_id, rev, &node)?;
     account::set_repo(tx, account_id, repo_id)?;

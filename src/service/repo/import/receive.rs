@@ -1,6 +1,9 @@
 //! From bytes to blocks on disk, and reading them back.
 
-use std::io::{ErrorKind, Read};
+use std::{
+    io::{ErrorKind, Read},
+    path::PathBuf,
+};
 
 use atproto::{
     data::Cid,
@@ -11,7 +14,7 @@ use rusqlite::Connection;
 
 use super::{BLOCK_BYTES_MAX, ImportError, ImportOptions, Progress};
 use crate::store::{
-    Store, StoreError, mst_node, record,
+    Store, StoreError, repo_block,
     spool::{Spool, SpoolWriter},
 };
 
@@ -65,13 +68,40 @@ pub(super) fn receive(
 /// The blocks of the CAR, and behind them those of the repository as it is now.
 pub(super) struct Blocks {
     spool: Spool,
-    held: Option<(Connection, i64)>,
+    held: Held,
+}
+
+/// The repository as it is now, of which only a CAR that leaves something out needs anything.
+enum Held {
+    /// There is none.
+    Nothing,
+    /// Not needed so far.
+    Unread { db: Connection, repo_id: i64, tmp_dir: PathBuf },
+    /// All of it, to be found by CID.
+    Spooled(Spool),
+}
+
+impl Held {
+    fn get(&mut self, cid: &Cid) -> Result<Option<Vec<u8>>, StoreError> {
+        if let Held::Unread { db, repo_id, tmp_dir } = self {
+            let mut spool = SpoolWriter::create(tmp_dir)?;
+            repo_block::scan(db, *repo_id, |cid, block| spool.push(cid, block))?;
+            *self = Held::Spooled(spool.finish()?);
+        }
+        match self {
+            Held::Spooled(spool) => spool.get(cid),
+            _ => Ok(None),
+        }
+    }
 }
 
 impl Blocks {
     /// `held`: the generation served now. Should it change meanwhile, the import fails at its end.
     pub(super) fn new(spool: Spool, store: &Store, held: Option<i64>) -> Result<Blocks, StoreError> {
-        let held = held.map(|repo_id| Ok::<_, StoreError>((store.open_snapshot()?, repo_id))).transpose()?;
+        let held = match held {
+            Some(repo_id) => Held::Unread { db: store.open_snapshot()?, repo_id, tmp_dir: store.tmp_dir() },
+            None => Held::Nothing,
+        };
         Ok(Blocks { spool, held })
     }
 
@@ -80,11 +110,11 @@ impl Blocks {
         self.spool.get(cid)
     }
 
-    /// A record of the CAR or of the repository as it is now.
-    pub(super) fn get_record(&self, cid: &Cid) -> Result<Option<Vec<u8>>, StoreError> {
-        match (self.spool.get(cid)?, &self.held) {
-            (None, Some((db, repo_id))) => record::get_body(db, *repo_id, cid),
-            (found, _) => Ok(found),
+    /// A block of the CAR or of the repository as it is now.
+    pub(super) fn get(&mut self, cid: &Cid) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.spool.get(cid)? {
+            None => self.held.get(cid),
+            found => Ok(found),
         }
     }
 }
@@ -93,9 +123,6 @@ impl NodeSource for Blocks {
     type Error = StoreError;
 
     fn node(&mut self, _place: &Place, cid: &Cid) -> Result<Option<Vec<u8>>, StoreError> {
-        match (self.spool.get(cid)?, &self.held) {
-            (None, Some((db, repo_id))) => mst_node::get_block(db, *repo_id, cid),
-            (found, _) => Ok(found),
-        }
+        self.get(cid)
     }
 }

@@ -11,17 +11,18 @@ use super::{ImportError, Progress, receive::Blocks};
 use crate::{
     service::repo::prepare::link_target,
     store::{
-        Store, StoreError, WriteTx, blob, mst_node,
+        Store, StoreError, WriteTx,
+        backlink::{self, Backlink},
+        blob, mst_node,
         record::{self, NewRecord},
         repo,
-        repo_order::{self, Entry, Order},
     },
 };
 
 /// Rows written in one go: other accounts' writes wait no longer than these take.
 const CHUNK_ROWS: usize = 1_000;
-/// Entries of the orders beside that of the tree written in one go; sorted, they cost far less than rows.
-const CHUNK_ENTRIES: usize = 8_000;
+/// Backlinks written in one go; sorted, they cost far less than rows.
+const CHUNK_BACKLINKS: usize = 8_000;
 /// Bytes held before they are written.
 const CHUNK_BYTES: usize = 4 * 1024 * 1024;
 
@@ -66,7 +67,7 @@ impl<'a> Stage<'a> {
         let mut builder = Builder::new();
         while let Some((key, cid)) = walk.next(blocks)? {
             let path = parse_path(&key)?;
-            let body = blocks.get_record(&cid)?.ok_or(ImportError::Missing { what: "record", cid })?;
+            let body = blocks.get(&cid)?.ok_or(ImportError::Missing { what: "record", cid })?;
             let value = parse_record(&path, &body)?;
             self.bytes_left = self
                 .bytes_left
@@ -91,23 +92,21 @@ impl<'a> Stage<'a> {
             return Err(ImportError::NotCanonical { data: Box::new(data), rebuilt: Box::new(rebuilt) });
         }
         self.flush()?;
-        for order in Order::ALL {
-            self.enter(order)?;
-        }
+        self.enter_backlinks()?;
         report(progress);
         Ok(i64::try_from(progress.records).unwrap_or(i64::MAX))
     }
 
-    /// Makes the rows known in an order that is not the tree's.
-    fn enter(&self, order: Order) -> Result<(), StoreError> {
+    /// Makes the records known by what they point at.
+    fn enter_backlinks(&self) -> Result<(), StoreError> {
         let db = self.store.open_snapshot()?;
         let (repo_id, mut chunk) = (self.repo_id, Vec::new());
-        let write = |chunk: Vec<Entry>| {
-            self.runtime.block_on(self.store.write(move |tx| repo_order::enter(tx, repo_id, order, &chunk)))
+        let write = |chunk: Vec<Backlink>| {
+            self.runtime.block_on(self.store.write(move |tx| backlink::enter(tx, repo_id, &chunk)))
         };
-        repo_order::scan_staged(&db, repo_id, order, |entry| {
-            chunk.push(entry);
-            if chunk.len() < CHUNK_ENTRIES { Ok(()) } else { write(std::mem::take(&mut chunk)) }
+        backlink::scan_staged(&db, repo_id, |backlink| {
+            chunk.push(backlink);
+            if chunk.len() < CHUNK_BACKLINKS { Ok(()) } else { write(std::mem::take(&mut chunk)) }
         })?;
         write(chunk)
     }
@@ -175,6 +174,6 @@ impl Chunk {
                 blob::link(tx, repo_id, path, rev, blob)?;
             }
         }
-        self.nodes.iter().try_for_each(|node| mst_node::put(tx, repo_id, rev, node))
+        self.nodes.iter().try_for_each(|node| mst_node::put(tx, repo_id, rev, node).map(|_| ()))
     }
 }

@@ -1,9 +1,9 @@
 //! Single rules of the write path.
 
 use atproto::{
-    data::{BlobRef, cid},
-    event::Frame,
-    repo::{Action, RepoOp, verify_commit_event},
+    data::{BlobRef, Cid, cid},
+    event::{self, Frame},
+    repo::{Action, Commit, RepoOp, car, verify_commit_event},
 };
 
 use super::*;
@@ -66,6 +66,58 @@ async fn concurrent_writers_to_one_repo_all_land_rp_16() {
     }
     assert_eq!(revs.len(), 41);
     assert!(revs.is_sorted_by(|a, b| a < b), "SY-20");
+}
+
+#[tokio::test]
+async fn a_write_whose_group_fails_leaves_nothing_and_the_next_one_stands_on_the_old_tree() {
+    let (bench, account) = bench().await;
+    let before = bench.write(&account, create(NOTE, "a", note("x"))).await;
+    // Holds the writer until the two are queued behind it.
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let (start, started) = tokio::sync::oneshot::channel();
+    let holding = bench.store.write(move |_| {
+        start.send(()).unwrap();
+        let _ = held.recv();
+        Ok::<_, StoreError>(())
+    });
+    let lost = bench.apply(&account, vec![create(NOTE, "b", note("y"))]);
+    let half_done = bench.store.write_checked(|tx| {
+        tx.execute("UPDATE account SET invites_disabled = 1", ())?;
+        Err::<(), _>(StoreError::NotCommitted("refused after writing".into()))
+    });
+    let queued = async {
+        started.await.unwrap();
+        let both = futures::future::join(lost, half_done);
+        tokio::pin!(both);
+        assert!(futures::poll!(&mut both).is_pending(), "one poll puts both into the queue");
+        release.send(()).unwrap();
+        both.await
+    };
+    let (held, (lost, half_done)) = tokio::join!(holding, queued);
+    held.unwrap();
+    assert!(matches!(lost, Err(WriteError::Store(_))), "{lost:?}");
+    assert!(half_done.is_err());
+    assert_eq!(bench.head(&account).await.commit, before.cid);
+
+    for n in 0..20 {
+        bench.write(&account, create(NOTE, &format!("c{n}"), note("z"))).await;
+    }
+    let key = bench.key(&account).await.public_key();
+    let mut data = None;
+    for event in bench.events().await {
+        let Frame::Commit(commit) = event else { continue };
+        verify_commit_event(&commit, Some(&key)).unwrap();
+        assert_eq!(commit.prev_data, data);
+        data = Some(announced_data(&commit));
+    }
+    assert_eq!(data, Some(bench.head(&account).await.data));
+    assert_eq!(bench.head(&account).await.n_records, 21);
+}
+
+/// The root that a commit event announces.
+fn announced_data(commit: &event::Commit) -> Cid {
+    let (_, blocks) = car::decode(&commit.blocks).unwrap();
+    Commit::decode(&blocks[&commit.commit]).unwrap().data
 }
 
 #[tokio::test]
