@@ -3,7 +3,8 @@
 // said, and what `tap` holds is what the repositories hold, record by record. checks.test.mjs shows that this would be
 // noticed.
 //
-// ROOKERY_LONG=1 writes ten times as much. A failure prints the seed; ROOKERY_SEED repeats its writes.
+// ROOKERY_LONG=1 writes ten times as much, with ten times as many restarts. A failure prints the seed; ROOKERY_SEED repeats
+// its writes.
 
 import { AtpAgent } from '@atproto/api'
 import assert from 'node:assert/strict'
@@ -22,7 +23,8 @@ import { Writer } from './support/load.mjs'
 import { Network } from './support/network.mjs'
 import { eventually } from './support/program.mjs'
 
-const long = process.env.ROOKERY_LONG ? 10 : 1
+/** Rounds of writes under restarts. */
+const rounds = process.env.ROOKERY_LONG ? 10 : 1
 /**
  * What people write. Large records are almost as large as is accepted: the reference takes no body over 150 kB. It also
  * loses the block of a record when another record that is alike is deleted, so there all differ.
@@ -33,12 +35,12 @@ const habits = {
 }
 /** Accounts per server. */
 const accounts = { one: 5, two: 4, reference: 3 }
-/** Requests of each account under load: the reference is slow. */
-const requests = { rookery: 150 * long, reference: 50 * long }
+/** Requests of each account in a round: the reference is slow. */
+const requests = { rookery: 150, reference: 50 }
 
 const seed = new Random().seed
 
-describe(`a network with the official relay (seed ${seed})`, { timeout: 600_000 * long }, () => {
+describe(`a network with the official relay (seed ${seed})`, { timeout: 600_000 * rounds }, () => {
   let network
   /** Where each account lives that is active: DID to the host. */
   const homes = new Map()
@@ -65,7 +67,7 @@ describe(`a network with the official relay (seed ${seed})`, { timeout: 600_000 
     return new Writer(agent, new Random(seed + written), habits[host.server.kind])
   }
 
-  /** `some` of the writers write at the same time, `share` of what they write under load. */
+  /** `some` of the writers write at the same time, `share` of what they write in a round. */
   function write(some, share) {
     return Promise.all(some.map(({ writer, host }) => writer.write(Math.ceil(requests[host.server.kind] * share))))
   }
@@ -105,25 +107,27 @@ describe(`a network with the official relay (seed ${seed})`, { timeout: 600_000 
   test('nothing is lost of thousands of writes while the Rookeries are restarted and killed', async (t) => {
     const answered = (name) => at(name).reduce((sum, { counts }) => sum + counts.requests, 0)
     const from = { one: answered('one'), two: answered('two') }
-    /** Restarts a server when this part of its writes is done. */
+    /** Restarts a server when it has done this part of a round, after all of the rounds before. */
     const restarted = async (name, part, signal) => {
       const enough = from[name] + part * accounts[name] * requests.rookery
-      await eventually(120 * long, `${name} to get on with its writes`, () => answered(name) >= enough)
+      await eventually(120, `${name} to get on with its writes`, () => answered(name) >= enough)
       await network.host(name).server.restart(signal)
     }
     const restarts = async () => {
-      await restarted('one', 0.1, 'SIGKILL')
-      await restarted('two', 0.3, 'SIGTERM')
-      await restarted('one', 0.4, 'SIGTERM')
-      await restarted('two', 0.5, 'SIGKILL')
-      await restarted('one', 0.7, 'SIGKILL')
+      for (let round = 0; round < rounds; round += 1) {
+        await restarted('one', round + 0.1, 'SIGKILL')
+        await restarted('two', round + 0.3, 'SIGTERM')
+        await restarted('one', round + 0.4, 'SIGTERM')
+        await restarted('two', round + 0.5, 'SIGKILL')
+        await restarted('one', round + 0.7, 'SIGKILL')
+      }
     }
-    await Promise.all([write(writers, 1), restarts()])
+    await Promise.all([write(writers, rounds), restarts()])
     await Promise.all(writers.map(({ writer }) => writer.writeMany()))
     await nothingIsLost()
     const total = (field) => writers.reduce((sum, { writer }) => sum + writer.counts[field], 0)
     t.diagnostic(`${total('writes')} writes in ${total('requests')} requests; ${total('unanswered')} requests got no answer`)
-    assert.ok(total('writes') > 3000 * long)
+    assert.ok(total('writes') > 3000 * rounds)
     assert.equal(await network.relay.metric('relay_connected_inbound'), network.hosts.length)
   })
 

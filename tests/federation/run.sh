@@ -4,7 +4,7 @@
 #
 #   tests/federation/run.sh [PATH/TO/rookery]
 #
-# ROOKERY_LONG=1      writes ten times as much
+# ROOKERY_LONG=1      ten times as much under restarts, with ten times as many restarts
 # ROOKERY_SEED        repeats the writes of a run that failed
 # Relay and tap come from install.sh beside this; without go the suite says that it is skipped. The other variables are
 # those of ../reference/run.sh.
