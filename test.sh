@@ -10,6 +10,7 @@
 #   ./test.sh appview     a real AppView and moderation service behind Rookery (PostgreSQL)
 #   ./test.sh differential  the reference PDS and Rookery get the same requests and must answer alike
 #   ./test.sh migration   accounts move between the reference PDS and Rookery, both ways
+#   ./test.sh federation  the official relay and tap follow two Rookeries and a reference PDS (Go; ROOKERY_LONG=1 for more)
 #
 # Packages go to $ROOKERY_TEST_CACHE (default: target/test-cache), so that a second run works offline. As root, Debian
 # packages that are missing are installed; else the suite that needs them says that it is skipped.
@@ -35,7 +36,7 @@ script_tests() {
     say "shell scripts"
     local scripts=(test.sh install.sh .ci/run tests/install.sh benches/memory.sh)
     local script
-    for script in tests/*/run.sh tests/reference/{install,debian}.sh; do
+    for script in tests/*/run.sh tests/{reference,federation}/install.sh tests/reference/debian.sh; do
         [[ -f $script ]] && scripts+=("$script")
     done
     for script in "${scripts[@]}"; do bash -n "$script"; done
@@ -87,7 +88,7 @@ reference_tests() {
     done
 }
 
-reference_suites=(differential clients appview migration)
+reference_suites=(differential clients appview migration federation)
 
 case "${1:-all}" in
     all) rust_tests; script_tests; mail_tests; peer_tests; reference_tests "${reference_suites[@]}" ;;
@@ -95,7 +96,7 @@ case "${1:-all}" in
     scripts) script_tests ;;
     mail) mail_tests ;;
     peers) peer_tests ;;
-    differential | clients | appview | migration) reference_tests "$1" ;;
+    differential | clients | appview | migration | federation) reference_tests "$1" ;;
     *) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0" >&2; exit 2 ;;
 esac
 say "all tests passed"

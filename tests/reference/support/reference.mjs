@@ -12,14 +12,14 @@ const rotationKey = '7a1d8f3a5f0c4b6e9d2c8b7a6f5e4d3c2b1a09182736455463728190aab
 
 /**
  * Starts one. `options` go over the settings here, by the names of `PDS.fromEnv` (`PDS_INVITE_REQUIRED` is
- * `inviteRequired`). Gives `{ url, port, adminPassword, pds, close }`; `close` removes the data.
+ * `inviteRequired`). Gives `{ url, port, adminPassword, pds, restart, close }`; `close` removes the data.
  */
 export async function startReference({ plcUrl, options = {} }) {
   process.env.LOG_ENABLED ??= '0'
   const { PDS } = await import('@atproto/pds')
   const directory = await mkdtemp(path.join(tmpdir(), 'reference-pds-'))
   const port = options.port ?? (await freePort())
-  const pds = await PDS.fromEnv({
+  const settings = {
     devMode: true,
     port,
     hostname: 'localhost',
@@ -35,11 +35,20 @@ export async function startReference({ plcUrl, options = {} }) {
     disableSsrfProtection: true,
     rateLimitsEnabled: false,
     ...options,
-  })
-  await pds.start()
-  const close = async () => {
-    await pds.destroy()
+  }
+  const server = { url: `http://localhost:${port}`, port, adminPassword }
+  const start = async () => {
+    server.pds = await PDS.fromEnv(settings)
+    await server.pds.start()
+  }
+  server.restart = async () => {
+    await server.pds.destroy()
+    await start()
+  }
+  server.close = async () => {
+    await server.pds.destroy()
     await rm(directory, { recursive: true, force: true })
   }
-  return { url: `http://localhost:${port}`, port, adminPassword, pds, close }
+  await start()
+  return server
 }

@@ -20,15 +20,16 @@ export const noAppView = {
 /**
  * Starts a server that registers at `plcUrl` and mails to `smtp`, with the services of `appview` (see appview.mjs).
  * `did`: its own DID, when several must differ; nobody resolves it. Absent, `did:web:localhost`.
- * Gives `{ kind, url, did, websocketUrl, adminPassword, close }`.
+ * Gives `{ kind, url, did, websocketUrl, adminPassword, restart, close }`; `restart` starts it again at the same place, after
+ * the signal that it is given (Rookery only: the reference runs in this process and always ends in order).
  */
 export async function startServer(kind, { plcUrl, port, appview, smtp, did: ownDid }) {
   port ??= await freePort()
   const start = { rookery: startRookery, reference: startTheReference }[kind]
   if (!start) throw new Error(`no server of kind '${kind}': rookery or reference`)
-  const { url, close } = await start({ plcUrl, port, appview, smtp, did: ownDid })
+  const { url, restart, close } = await start({ plcUrl, port, appview, smtp, did: ownDid })
   const { did } = await (await fetch(`${url}/xrpc/com.atproto.server.describeServer`)).json()
-  return { kind, url, did, adminPassword, websocketUrl: url.replace(/^http/, 'ws'), close }
+  return { kind, url, did, adminPassword, websocketUrl: url.replace(/^http/, 'ws'), restart, close }
 }
 
 async function startRookery({ plcUrl, port, appview, smtp, did }) {
@@ -38,7 +39,8 @@ async function startRookery({ plcUrl, port, appview, smtp, did }) {
   const mail = smtp ? ['--set', `mail.smtp_url=${smtp.url}`, '--set', 'mail.from=pds@rookery.test'] : []
   const rookery = await Rookery.dev({ plcUrl, port, args: [...services, ...mail, ...(did ? ['--set', `server.service_did=${did}`] : [])] })
   // By the name that DID documents give it: the ready line says where it listens.
-  return { url: `http://localhost:${rookery.port}`, close: () => rookery.close() }
+  const restart = (signal) => rookery.restart(signal)
+  return { url: `http://localhost:${rookery.port}`, restart, close: () => rookery.close() }
 }
 
 async function startTheReference({ plcUrl, port, appview, smtp, did }) {
