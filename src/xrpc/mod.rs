@@ -14,6 +14,7 @@ pub mod error;
 pub mod input;
 mod linger;
 mod method;
+mod pace;
 pub mod params;
 pub mod proxy;
 pub mod rate_limit;
@@ -57,6 +58,7 @@ pub fn router(app: App) -> Router {
     let others = any(proxy::catch_all).layer(from_fn(rate_limit::charge_unknown)).with_state(app.clone());
     methods
         .fallback_service(others)
+        .layer(from_fn_with_state(app.clone(), pace::keep))
         .layer(from_fn(linger::linger))
         .layer(from_fn_with_state(app.clone(), rate_limit::account))
         .layer(from_fn(trace::trace))
