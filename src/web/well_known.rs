@@ -14,6 +14,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
+use super::unavailable;
 use crate::{
     app::App,
     service::client_address::is_in,
@@ -72,11 +73,6 @@ fn service_document(app: &App) -> Response {
         services: &[("atproto_pds", "AtprotoPersonalDataServer", &settings.public_url)],
     };
     Json(document.to_json()).into_response()
-}
-
-fn unavailable(error: &StoreError) -> Response {
-    tracing::error!(%error, "a host could not be looked up");
-    StatusCode::SERVICE_UNAVAILABLE.into_response()
 }
 
 /// The host that the client asked for, in lower case, without port. A proxy that is trusted says it in a header of its
