@@ -39,7 +39,7 @@ pub use self::{
     error::XrpcError,
     input::{Input, NoInput, Upload, WRITE_INPUT_BYTES_MAX},
     params::{Limit, LooseParams, Params},
-    rate_limit::Charges,
+    rate_limit::{Charges, Client},
 };
 use crate::app::App;
 

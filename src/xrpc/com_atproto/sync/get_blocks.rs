@@ -8,7 +8,7 @@ use super::{CidText, car_stream_answer, export_error, readable_repo};
 use crate::{
     app::App,
     service::repo::export::BLOCKS_MAX,
-    xrpc::{OptionalCaller, Params, XrpcError},
+    xrpc::{Client, OptionalCaller, Params, XrpcError},
 };
 
 /// Answers a CAR without roots; 400 `InvalidRequest` names the CIDs that the repo does not hold.
@@ -16,6 +16,7 @@ pub(super) async fn get_blocks(
     State(app): State<App>,
     Params(params): Params<GetBlocksParams>,
     caller: OptionalCaller,
+    Client(client): Client,
 ) -> Result<Response, XrpcError> {
     let n_cids = params.cids.len();
     if n_cids > BLOCKS_MAX {
@@ -25,8 +26,8 @@ pub(super) async fn get_blocks(
     }
     let repo_id = readable_repo(&app, &caller, &params.did).await?;
     let cids = params.cids.into_iter().map(|cid| cid.0).collect();
-    let car =
-        app.repos.export_blocks(repo_id, cids).await.map_err(|error| export_error(&params.did, error))?;
+    let car = app.repos.export_blocks(repo_id, cids, client.as_deref()).await;
+    let car = car.map_err(|error| export_error(&params.did, error))?;
     Ok(car_stream_answer(&params.did, car))
 }
 

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::{car_stream_answer, export_error, readable_repo};
 use crate::{
     app::App,
-    xrpc::{OptionalCaller, Params, XrpcError, caller::StandardOrTakendown},
+    xrpc::{Client, OptionalCaller, Params, XrpcError, caller::StandardOrTakendown},
 };
 
 /// Streams one state of the repo in constant memory; 503 while too many others do.
@@ -15,10 +15,11 @@ pub(super) async fn get_repo(
     State(app): State<App>,
     Params(params): Params<GetRepoParams>,
     caller: OptionalCaller<StandardOrTakendown>,
+    Client(client): Client,
 ) -> Result<Response, XrpcError> {
     let repo_id = readable_repo(&app, &caller, &params.did).await?;
-    let car =
-        app.repos.export(repo_id, params.since).await.map_err(|error| export_error(&params.did, error))?;
+    let car = app.repos.export(repo_id, params.since, client.as_deref()).await;
+    let car = car.map_err(|error| export_error(&params.did, error))?;
     Ok(car_stream_answer(&params.did, car))
 }
 
