@@ -7,7 +7,7 @@ mod well_known;
 use axum::{
     Json, Router,
     extract::{Request, State},
-    http::{HeaderName, StatusCode, Uri, header},
+    http::{HeaderName, HeaderValue, StatusCode, Uri, header},
     middleware::{Next, from_fn},
     response::{IntoResponse, Response},
     routing::get,
@@ -57,15 +57,17 @@ async fn in_lane_of_verb(request: Request, next: Next) -> Response {
     in_lane(lane, next.run(request)).await
 }
 
-/// JSON, text and CARs shrink, by br, gzip or deflate, whichever the client likes best. What carries an entity tag goes
-/// out byte for byte, with its length.
+/// JSON, text and CARs shrink, by br, gzip or deflate, whichever the client likes best. What carries a strong entity tag
+/// goes out byte for byte, with its length.
 fn is_text(
     _status: StatusCode,
     _version: axum::http::Version,
     headers: &axum::http::HeaderMap,
     _extensions: &axum::http::Extensions,
 ) -> bool {
-    let content_type = headers.get(header::CONTENT_TYPE).filter(|_| !headers.contains_key(header::ETAG));
+    let is_strong = |etag: &HeaderValue| etag.as_bytes().starts_with(b"\"");
+    let content_type =
+        headers.get(header::CONTENT_TYPE).filter(|_| !headers.get(header::ETAG).is_some_and(is_strong));
     content_type.and_then(|value| value.to_str().ok()).is_some_and(|content_type| {
         content_type.starts_with("application/json")
             || content_type.starts_with("text/")

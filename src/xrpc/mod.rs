@@ -7,6 +7,7 @@
 //! with [`query`] and [`procedure`].
 
 pub mod app_bsky;
+pub mod cache;
 pub mod caller;
 pub mod com_atproto;
 mod contract;
@@ -109,6 +110,8 @@ fn cors() -> CorsLayer {
             HeaderName::from_static("dpop-nonce"),
             header::WWW_AUTHENTICATE,
             header::RETRY_AFTER,
+            header::ETAG,
+            header::CONTENT_RANGE,
             HeaderName::from_static("ratelimit-limit"),
             HeaderName::from_static("ratelimit-remaining"),
             HeaderName::from_static("ratelimit-reset"),
