@@ -102,7 +102,7 @@ impl Server {
     /// Bytes of the CAR.
     fn export(&self, account: &Account) -> usize {
         self.runtime.block_on(async {
-            let mut chunks = self.app.repos.export(account.repo_id.unwrap(), None).await.unwrap();
+            let mut chunks = self.app.repos.export(account.repo_id.unwrap(), None, None).await.unwrap();
             let mut bytes = 0;
             while let Some(chunk) = chunks.next().await {
                 bytes += black_box(chunk.unwrap()).len();

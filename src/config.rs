@@ -18,6 +18,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     str::FromStr as _,
+    time::Duration,
 };
 
 use atproto::syntax::{Datetime, Did, Handle};
@@ -140,6 +141,12 @@ pub struct ServerConfig {
     pub service_did: Did,
     /// Networks of the reverse proxies that are believed when they name the client.
     pub trusted_proxies: Vec<IpNet>,
+    /// Open connections at a time.
+    pub connections_max: usize,
+    /// How long a connection may idle, and the head of a request take.
+    pub idle: Duration,
+    /// How long a client may move nothing that is sending a body or taking an answer.
+    pub slow_client: Duration,
 }
 
 impl std::fmt::Debug for ServerConfig {
@@ -152,6 +159,9 @@ impl std::fmt::Debug for ServerConfig {
             .field("data_dir", &self.data_dir)
             .field("service_did", &self.service_did)
             .field("trusted_proxies", &self.trusted_proxies)
+            .field("connections_max", &self.connections_max)
+            .field("idle", &self.idle)
+            .field("slow_client", &self.slow_client)
             .finish_non_exhaustive()
     }
 }
@@ -366,6 +376,9 @@ fn server(raw: &RawSettings) -> Result<ServerConfig, ConfigError> {
         admin_password,
         service_did,
         trusted_proxies: rate_limits::networks(raw, "server.trusted_proxies")?,
+        connections_max: usize::try_from(raw.integer("server.connections_max")).unwrap_or(usize::MAX),
+        idle: Duration::from_secs(raw.integer("server.idle_secs")),
+        slow_client: Duration::from_secs(raw.integer("server.slow_client_secs")),
     })
 }
 

@@ -16,7 +16,7 @@ use crate::{
         logging, serve,
     },
     config::Config,
-    server,
+    server::{self, Limits},
     web::plc_directory,
 };
 
@@ -112,7 +112,8 @@ pub async fn run(args: DevArgs) -> anyhow::Result<()> {
     // The directory answers as long as requests of the server are under way.
     let directory = plc_listener.map(|listener| {
         let router = plc_directory::router(app.store.clone(), app.clock.clone());
-        tokio::spawn(server::serve(listener, router, DIRECTORY_CONNECTIONS_MAX, std::future::pending()))
+        let limits = Limits { connections_max: DIRECTORY_CONNECTIONS_MAX, ..Limits::of(&app.settings) };
+        tokio::spawn(server::serve(listener, router, limits, std::future::pending()))
     });
     serve::announce(&format!("rookery is ready: http://{address}\n"));
     serve::serve(app, listener, shutdown).await;

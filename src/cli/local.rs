@@ -176,7 +176,9 @@ fn settings(config: &Config, mode: Mode, words: WordFilter) -> Settings {
         },
         relays: config.services.relays.clone(),
         firehose_window: std::time::Duration::from_secs(config.firehose.retention_hours * 60 * 60),
-        connections_max: CONNECTIONS_MAX,
+        connections_max: config.server.connections_max,
+        connection_idle_max: config.server.idle,
+        client_patience: config.server.slow_client,
         rate_limits: RateLimitSettings {
             enabled: config.rate_limits.enabled,
             bypass_key: config.rate_limits.bypass_key.as_ref().map(|key| BypassKey::new(key)),
@@ -193,8 +195,6 @@ fn service(at: ServiceAt) -> Service {
 
 /// How long a deactivated account stays at least, whatever date of deletion its owner sets.
 const DELETE_GRACE: Duration = Duration::from_secs(24 * 60 * 60);
-/// Open connections of one server, counting subscribers.
-const CONNECTIONS_MAX: usize = 4096;
 
 /// Says that a server works in this directory; given back by the system however the process ends.
 pub struct DataDirLock(#[allow(dead_code, reason = "the lock lasts as long as the file is open")] File);

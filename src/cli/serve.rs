@@ -21,7 +21,7 @@ use crate::{
         logging,
     },
     config::Config,
-    server,
+    server::{self, Limits, open_files},
     service::{
         account::pending::Settle,
         relays::{self, Relays},
@@ -87,7 +87,9 @@ pub async fn serve(app: App, listener: TcpListener, shutdown: impl Future<Output
         // Subscribers stay for as long as they are let; without this the server would wait for them.
         stopping.cancel();
     };
-    server::serve(listener, app.router(), app.settings.connections_max, shutdown).await;
+    let connections_max = open_files::raise(app.settings.connections_max);
+    let limits = Limits { connections_max, ..Limits::of(&app.settings) };
+    server::serve(listener, app.router(), limits, shutdown).await;
     chores.abort();
     deletions.abort();
     settling.abort();

@@ -11,6 +11,8 @@ pub mod keys;
 pub mod mail;
 pub mod moderation;
 pub mod outbound;
+pub mod pace;
+pub mod places;
 pub mod preferences;
 pub mod proxy;
 pub mod rate_limit;

@@ -89,6 +89,10 @@ pub struct Settings {
     pub firehose_window: Duration,
     /// Open connections at a time, subscribers among them.
     pub connections_max: usize,
+    /// How long a connection may do nothing between two requests, and how long the head of a request may take.
+    pub connection_idle_max: Duration,
+    /// How long a client may move nothing that is sending a body or taking an answer; see [`super::pace`].
+    pub client_patience: Duration,
     /// What clients and accounts may ask for in a while.
     pub rate_limits: RateLimitSettings,
     /// Networks of the proxies that are believed when they say whom they speak for.
@@ -147,7 +151,9 @@ impl Settings {
             delete_grace: Duration::ZERO,
             relays: Vec::new(),
             firehose_window: Duration::from_secs(24 * 60 * 60),
-            connections_max: 4096,
+            connections_max: 8192,
+            connection_idle_max: Duration::from_secs(90),
+            client_patience: Duration::from_secs(60),
             rate_limits: RateLimitSettings::off(),
             trusted_proxies: Vec::new(),
             dev: true,

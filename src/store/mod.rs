@@ -18,6 +18,7 @@ pub mod dev_plc_operation;
 pub mod did_cache;
 pub mod email_token;
 pub mod invite_code;
+pub mod lane;
 pub mod mst_node;
 pub mod outbox_mail;
 pub mod pending_identity;
@@ -38,7 +39,6 @@ use std::{
 };
 
 use rusqlite::{Connection, OpenFlags};
-use tokio::sync::Semaphore;
 
 use self::writer::Refusal;
 pub use self::writer::WriteTx;
@@ -72,6 +72,9 @@ pub enum StoreError {
         /// Column.
         column: &'static str,
     },
+    /// Too many of the public read at this moment (see [`lane`]).
+    #[error("the server is busy, try again in a few seconds")]
+    Busy,
     /// The store is shutting down.
     #[error("the server is stopping")]
     Closed,
@@ -112,7 +115,7 @@ struct Inner {
     options: StoreOptions,
     writer: writer::Writer,
     readers: Mutex<Vec<Connection>>,
-    reader_permits: Semaphore,
+    lanes: lane::Lanes,
 }
 
 impl Store {
@@ -127,7 +130,7 @@ impl Store {
         let readers = (0..options.readers).map(|_| open_reader(&path)).collect::<Result<Vec<_>, _>>()?;
         Ok(Store {
             inner: Arc::new(Inner {
-                reader_permits: Semaphore::new(options.readers),
+                lanes: lane::Lanes::new(options.readers),
                 readers: Mutex::new(readers),
                 writer,
                 options,
@@ -169,7 +172,8 @@ impl Store {
         self.inner.writer.run(Refusal::BeforeWriting, change).await
     }
 
-    /// Runs `query` on a read-only connection, off the async threads, in one read transaction.
+    /// Runs `query` on a read-only connection, off the async threads, in one read transaction. Waits for a connection as
+    /// the task's [`lane`] says.
     pub async fn read<T, E, F>(&self, query: F) -> Result<T, E>
     where
         F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
@@ -177,10 +181,9 @@ impl Store {
         E: From<StoreError> + Send + 'static,
     {
         let inner = self.inner.clone();
-        let Ok(_permit) = self.inner.reader_permits.acquire().await else {
-            return Err(StoreError::Closed.into());
-        };
+        let turn = self.inner.lanes.enter().await?;
         let outcome = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
             let taken = inner.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let Some(connection) = taken else { return Err(StoreError::Closed.into()) };
             let result = match connection.execute_batch("BEGIN") {
@@ -246,4 +249,38 @@ fn open_reader(path: &Path) -> Result<Connection, StoreError> {
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_reader_whose_caller_has_gone_keeps_its_place_until_it_is_done() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = StoreOptions { readers: 1, ..StoreOptions::at(dir.path()) };
+        let store = Store::open(options, Clock::system()).await.unwrap();
+        let (go_on, gate) = mpsc::channel::<()>();
+        let (started, has_started) = tokio::sync::oneshot::channel();
+        let reader = store.clone();
+        let reading = tokio::spawn(async move {
+            let read = reader.read(move |_| {
+                let _ = started.send(());
+                let _ = gate.recv();
+                Ok::<_, StoreError>(())
+            });
+            read.await
+        });
+        has_started.await.unwrap();
+        reading.abort();
+        assert!(reading.await.unwrap_err().is_cancelled());
+        let mut next = std::pin::pin!(store.read(|_| Ok::<_, StoreError>(())));
+        assert!(futures::poll!(next.as_mut()).is_pending(), "the connection is still in use");
+        go_on.send(()).unwrap();
+        next.await.unwrap();
+    }
 }

@@ -7,7 +7,8 @@ mod well_known;
 use axum::{
     Json, Router,
     extract::{Request, State},
-    http::{StatusCode, Uri, header},
+    http::{HeaderName, HeaderValue, StatusCode, Uri, header},
+    middleware::{Next, from_fn},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -18,8 +19,16 @@ use tower_http::compression::{
     predicate::{Predicate, SizeAbove},
 };
 
-use crate::app::App;
+use crate::{
+    app::App,
+    store::{
+        StoreError,
+        lane::{Lane, in_lane, leave_public_lane},
+    },
+};
 
+/// When whoever finds us busy should come back, in seconds.
+const RETRY_SOON: [(HeaderName, &str); 1] = [(header::RETRY_AFTER, "30")];
 /// Shorter answers are not compressed, in bytes.
 const COMPRESSED_BYTES_MIN: u64 = 1024;
 
@@ -37,18 +46,28 @@ pub fn router(app: App, xrpc: Router) -> Router {
     pages
         .route_service("/xrpc/", xrpc.clone())
         .route_service("/xrpc/{*path}", xrpc)
+        .layer(from_fn(in_lane_of_verb))
         .layer(CompressionLayer::new().compress_when(SizeAbove::new(COMPRESSED_BYTES_MIN).and(is_text)))
 }
 
-/// JSON, text and CARs shrink, by br, gzip or deflate, whichever the client likes best. What carries an entity tag goes
-/// out byte for byte, with its length.
+/// Whoever only reads is one of the public until the credentials prove otherwise (`xrpc::caller`). What is posted either
+/// needs them or has limits of its own, as signing in has.
+async fn in_lane_of_verb(request: Request, next: Next) -> Response {
+    let lane = if request.method().is_safe() { Lane::Public } else { Lane::Owner };
+    in_lane(lane, next.run(request)).await
+}
+
+/// JSON, text and CARs shrink, by br, gzip or deflate, whichever the client likes best. What carries a strong entity tag
+/// goes out byte for byte, with its length.
 fn is_text(
     _status: StatusCode,
     _version: axum::http::Version,
     headers: &axum::http::HeaderMap,
     _extensions: &axum::http::Extensions,
 ) -> bool {
-    let content_type = headers.get(header::CONTENT_TYPE).filter(|_| !headers.contains_key(header::ETAG));
+    let is_strong = |etag: &HeaderValue| etag.as_bytes().starts_with(b"\"");
+    let content_type =
+        headers.get(header::CONTENT_TYPE).filter(|_| !headers.get(header::ETAG).is_some_and(is_strong));
     content_type.and_then(|value| value.to_str().ok()).is_some_and(|content_type| {
         content_type.starts_with("application/json")
             || content_type.starts_with("text/")
@@ -78,13 +97,23 @@ async fn robots_txt() -> &'static str {
 
 /// The version; 503 when the database does not answer or takes no changes.
 async fn health(State(app): State<App>, _request: Request) -> Response {
+    // Who asks decides whether this process lives: that there is a crowd says nothing of its health.
+    leave_public_lane();
     let version = env!("CARGO_PKG_VERSION");
     match app.store.ping().await {
         Ok(()) => Json(json!({ "version": version })).into_response(),
         Err(error) => {
             tracing::error!(%error, "the database does not answer");
             let body = Json(json!({ "version": version, "error": "Service Unavailable" }));
-            (StatusCode::SERVICE_UNAVAILABLE, body).into_response()
+            (StatusCode::SERVICE_UNAVAILABLE, RETRY_SOON, body).into_response()
         }
     }
+}
+
+/// 503 without a body for programs to read.
+fn unavailable(error: &StoreError) -> Response {
+    if !matches!(error, StoreError::Busy) {
+        tracing::error!(%error, "a page cannot be answered");
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, RETRY_SOON).into_response()
 }

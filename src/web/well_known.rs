@@ -14,12 +14,15 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
+use super::unavailable;
 use crate::{
     app::App,
     service::client_address::is_in,
     store::{StoreError, account},
 };
 
+/// Whom the server is changes with its configuration only.
+const SERVICE_DOCUMENT_KEPT: &str = "public, max-age=300";
 /// What a proxy says the client asked for.
 const FORWARDED_HOST: &str = "x-forwarded-host";
 
@@ -71,12 +74,7 @@ fn service_document(app: &App) -> Response {
         verification_methods: &[],
         services: &[("atproto_pds", "AtprotoPersonalDataServer", &settings.public_url)],
     };
-    Json(document.to_json()).into_response()
-}
-
-fn unavailable(error: &StoreError) -> Response {
-    tracing::error!(%error, "a host could not be looked up");
-    StatusCode::SERVICE_UNAVAILABLE.into_response()
+    ([(header::CACHE_CONTROL, SERVICE_DOCUMENT_KEPT)], Json(document.to_json())).into_response()
 }
 
 /// The host that the client asked for, in lower case, without port. A proxy that is trusted says it in a header of its

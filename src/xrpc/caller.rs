@@ -25,6 +25,7 @@ use crate::{
     store::{
         StoreError,
         account::{self, Account, Status},
+        lane::leave_public_lane,
     },
 };
 
@@ -212,6 +213,7 @@ const ADMIN_CHALLENGE: &str = "Basic realm=\"admin\"";
 
 fn require_admin(app: &App, user: &str, password: &str) -> Result<(), XrpcError> {
     if user == "admin" && app.admin.matches(password) {
+        leave_public_lane();
         return Ok(());
     }
     Err(not_the_operator())
@@ -313,6 +315,7 @@ impl FromRequestParts<App> for AccountCaller {
 async fn service_token(parts: &Parts, app: &App, token: &str) -> Result<ServiceToken, XrpcError> {
     let method = parts.uri.path().strip_prefix("/xrpc/").unwrap_or_default();
     let token = app.service_tokens.verify(token, method).await?;
+    leave_public_lane();
     if let Some(notes) = parts.extensions.get::<RequestNotes>() {
         notes.set_did(&token.iss);
     }
@@ -326,6 +329,7 @@ async fn session(
     accepted: &[Scope],
 ) -> Result<auth::Caller, XrpcError> {
     let token = app.tokens.verify_access(token, accepted)?;
+    leave_public_lane();
     if let Some(notes) = parts.extensions.get::<RequestNotes>() {
         notes.set_did(&token.did);
     }

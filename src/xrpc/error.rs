@@ -107,7 +107,7 @@ impl XrpcError {
 impl From<StoreError> for XrpcError {
     fn from(error: StoreError) -> XrpcError {
         match error {
-            StoreError::Closed => XrpcError::busy(error),
+            StoreError::Busy | StoreError::Closed => XrpcError::busy(error),
             error => XrpcError::internal(error),
         }
     }

@@ -7,6 +7,7 @@
 //! with [`query`] and [`procedure`].
 
 pub mod app_bsky;
+pub mod cache;
 pub mod caller;
 pub mod com_atproto;
 mod contract;
@@ -14,6 +15,7 @@ pub mod error;
 pub mod input;
 mod linger;
 mod method;
+mod pace;
 pub mod params;
 pub mod proxy;
 pub mod rate_limit;
@@ -38,7 +40,7 @@ pub use self::{
     error::XrpcError,
     input::{Input, NoInput, Upload, WRITE_INPUT_BYTES_MAX},
     params::{Limit, LooseParams, Params},
-    rate_limit::Charges,
+    rate_limit::{Charges, Client},
 };
 use crate::app::App;
 
@@ -57,6 +59,7 @@ pub fn router(app: App) -> Router {
     let others = any(proxy::catch_all).layer(from_fn(rate_limit::charge_unknown)).with_state(app.clone());
     methods
         .fallback_service(others)
+        .layer(from_fn_with_state(app.clone(), pace::keep))
         .layer(from_fn(linger::linger))
         .layer(from_fn_with_state(app.clone(), rate_limit::account))
         .layer(from_fn(trace::trace))
@@ -107,6 +110,8 @@ fn cors() -> CorsLayer {
             HeaderName::from_static("dpop-nonce"),
             header::WWW_AUTHENTICATE,
             header::RETRY_AFTER,
+            header::ETAG,
+            header::CONTENT_RANGE,
             HeaderName::from_static("ratelimit-limit"),
             HeaderName::from_static("ratelimit-remaining"),
             HeaderName::from_static("ratelimit-reset"),

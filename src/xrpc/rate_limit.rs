@@ -7,7 +7,7 @@
 
 use std::{
     convert::Infallible,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -113,10 +113,7 @@ impl Charges {
         if settings.bypass_key.as_ref().zip(key).is_some_and(|(expected, given)| expected.matches(given)) {
             return Charges(None);
         }
-        let forwarded: Vec<&str> =
-            parts.get_all(FORWARDED_FOR).iter().map(|value| value.to_str().unwrap_or_default()).collect();
-        let client =
-            peer.map(|peer| client_address(peer.ip(), forwarded.into_iter(), &app.settings.trusted_proxies));
+        let client = address_of(parts, peer, app);
         if client.is_some_and(|client| is_in(client, &settings.bypass_ips)) {
             return Charges(None);
         }
@@ -188,6 +185,28 @@ impl Counted {
 
     fn lock_outcome(&self) -> std::sync::MutexGuard<'_, Outcome> {
         self.outcome.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The address of the client; `None` without a connection.
+fn address_of(headers: &HeaderMap, peer: Option<SocketAddr>, app: &App) -> Option<IpAddr> {
+    let forwarded: Vec<&str> =
+        headers.get_all(FORWARDED_FOR).iter().map(|value| value.to_str().unwrap_or_default()).collect();
+    Some(client_address(peer?.ip(), forwarded.into_iter(), &app.settings.trusted_proxies))
+}
+
+/// Whose share of what is scarce a request takes: the key of the client's address. `None` when that is one of our proxies,
+/// which does not say whom it speaks for.
+#[derive(Clone, Debug)]
+pub struct Client(pub Option<String>);
+
+impl FromRequestParts<App> for Client {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Client, Infallible> {
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer);
+        let address = address_of(&parts.headers, peer, app);
+        Ok(Client(address.filter(|address| !is_in(*address, &app.settings.trusted_proxies)).map(limit_key)))
     }
 }
 

@@ -58,12 +58,15 @@ pub(super) async fn trace(mut request: Request, next: Next) -> Response {
     request.extensions_mut().insert(notes.clone());
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
+    let has_credentials = request.headers().contains_key(header::AUTHORIZATION);
 
     let mut response = AssertUnwindSafe(next.run(request)).catch_unwind().await.unwrap_or_else(|_| {
         tracing::error!(%path, "a handler panicked");
         XrpcError::panicked().into_response()
     });
-    if notes.0.private.load(Ordering::Relaxed) {
+    // What anybody is told may say itself how long it may be kept (`cache`).
+    let is_public = !has_credentials && response.headers().contains_key(header::CACHE_CONTROL);
+    if notes.0.private.load(Ordering::Relaxed) && !is_public {
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private"));
         headers.append(header::VARY, HeaderValue::from_static("Authorization"));

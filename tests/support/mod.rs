@@ -26,7 +26,7 @@ use reqwest::{
 };
 use rookery::{
     app::{App, AppConfig, Settings},
-    server,
+    server::{self, Limits},
     service::{identity::Freshness, mail::OutboxMail},
     store::{StoreError, StoreOptions, account},
     time::{Clock, Entropy, SECOND},
@@ -41,6 +41,16 @@ pub const ADMIN_PASSWORD: &str = "operator:secret";
 /// How long a mail may take before a test fails.
 const MAIL_PATIENCE: Duration = Duration::from_secs(60);
 pub const PASSWORD: &str = "correct horse battery staple";
+
+/// For servers that tests run beside the one under test.
+pub fn limits(connections_max: usize) -> Limits {
+    Limits {
+        connections_max,
+        idle_max: Duration::from_secs(90),
+        patience: Duration::from_secs(60),
+        trusted_proxies: Vec::new(),
+    }
+}
 
 /// A running server; stops when dropped.
 pub struct TestServer {
@@ -126,7 +136,7 @@ impl TestServer {
     ) -> TestServer {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let plc_url = format!("http://{}", plc_listener.local_addr().unwrap());
-        let connections_max = settings.connections_max;
+        let limits = Limits::of(&settings);
         let (offset, system) = (clock_offset.clone(), Clock::system());
         let app = App::build(AppConfig {
             settings,
@@ -141,8 +151,8 @@ impl TestServer {
         let directory = plc_directory::router(app.store.clone(), app.clock.clone());
         let stopping = || app.stopping.clone().cancelled_owned();
         let tasks = vec![
-            tokio::spawn(server::serve(listener, app.router(), connections_max, stopping())),
-            tokio::spawn(server::serve(plc_listener, directory, connections_max, stopping())),
+            tokio::spawn(server::serve(listener, app.router(), limits.clone(), stopping())),
+            tokio::spawn(server::serve(plc_listener, directory, limits, stopping())),
         ];
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()

@@ -85,7 +85,7 @@ impl PlcGate {
 }
 
 async fn axum_serve(listener: TcpListener, router: Router) {
-    rookery::server::serve(listener, router, 100, future::pending()).await;
+    rookery::server::serve(listener, router, super::limits(100), future::pending()).await;
 }
 
 fn fail(status: u16, message: &str) -> Response {

@@ -84,7 +84,7 @@ impl Upstream {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let never = std::future::pending::<()>();
-        let task = tokio::spawn(rookery::server::serve(listener, router, 64, never));
+        let task = tokio::spawn(rookery::server::serve(listener, router, super::limits(64), never));
         Upstream { url, seen, task }
     }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod app_bsky;
+mod cache;
 mod com_atproto;
 mod frame;
 mod proxy;

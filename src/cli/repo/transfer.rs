@@ -65,7 +65,7 @@ pub async fn write_repo(local: &Local, account: &Account, file: File) -> anyhow:
         account.repo_id.with_context(|| format!("account {} has no repository yet", account.did))?;
     let bar = ProgressBar::new_spinner().with_message("exported");
     bar.set_style(style("{spinner} {bytes} {msg} ({bytes_per_sec})"));
-    let mut stream = local.app.repos.export(repo_id, None).await?;
+    let mut stream = local.app.repos.export(repo_id, None, None).await?;
     let mut file = BufWriter::new(file);
     let mut bytes = 0;
     while let Some(chunk) = stream.try_next().await? {

@@ -19,7 +19,8 @@ pub const NEW_PASSWORD_CHARS_MAX: usize = 256;
 /// Longest password looked at when signing in, in characters.
 pub const PASSWORD_CHARS_MAX: usize = 512;
 
-/// Hashes computed at a time.
+/// Hashes computed at a time; no more than half of the processors are busy with them, which leaves the others to whoever
+/// is signed in already.
 const RUNNING_MAX: usize = 2;
 /// Hashes computed or waited for at a time.
 const QUEUED_MAX: usize = 128;
@@ -55,8 +56,9 @@ pub struct Passwords {
 impl Passwords {
     /// Salts come from `entropy`.
     pub fn new(entropy: Entropy) -> Passwords {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Passwords {
-            running: Arc::new(Semaphore::new(RUNNING_MAX)),
+            running: Arc::new(Semaphore::new((processors / 2).clamp(1, RUNNING_MAX))),
             queued: Arc::new(Semaphore::new(QUEUED_MAX)),
             entropy,
         }

@@ -14,16 +14,14 @@ mod upload;
 use std::sync::Arc;
 
 use atproto::data::Cid;
-use tokio::{
-    fs::File,
-    sync::{RwLock, Semaphore},
-};
+use tokio::{fs::File, sync::RwLock};
 
 pub use self::{
     sweep::{Swept, TEMPORARY_HOURS_MIN},
     upload::{UPLOAD_IDLE_SECS_MAX, UPLOADS_MAX, UploadError},
 };
 use crate::{
+    service::places::Places,
     store::{
         Store, StoreError,
         blob::{self, Blob},
@@ -46,7 +44,7 @@ struct Shared {
     files: BlobFiles,
     clock: Clock,
     bytes_max: u64,
-    uploads: Semaphore,
+    uploads: Places,
     /// Shared by uploads between putting a file in place and committing its row, exclusive for removing files: a file
     /// is removed only while no upload can be counting on it.
     placing: RwLock<()>,
@@ -61,7 +59,7 @@ impl Blobs {
                 store,
                 clock,
                 bytes_max,
-                uploads: Semaphore::new(UPLOADS_MAX),
+                uploads: Places::new(UPLOADS_MAX),
                 placing: RwLock::new(()),
             }),
         }

@@ -13,9 +13,9 @@ use crate::store::{
     blob_file::{PartialBlob, ReceivedBlob},
 };
 
-/// Uploads under way at once; each costs a file and a few hundred KiB.
+/// Uploads under way at once, half of them by one account; each costs a file and a few hundred KiB.
 pub const UPLOADS_MAX: usize = 16;
-/// How long an upload waits for one of those places.
+/// How long an upload waits for one of those places, in seconds.
 const PLACE_SECS_MAX: u64 = 30;
 /// How long a client may send nothing.
 pub const UPLOAD_IDLE_SECS_MAX: u64 = 30;
@@ -90,10 +90,9 @@ impl Blobs {
         if content_length.is_some_and(|length| length > shared.bytes_max) {
             return Err(UploadError::TooLarge { max: shared.bytes_max });
         }
-        let _place = match timeout(Duration::from_secs(PLACE_SECS_MAX), shared.uploads.acquire()).await {
-            Ok(Ok(place)) => place,
-            _ => return Err(UploadError::Busy),
-        };
+        let owner = account_id.to_string();
+        let place = shared.uploads.take(Some(&owner), Duration::from_secs(PLACE_SECS_MAX)).await;
+        let _place = place.map_err(|_| UploadError::Busy)?;
         let receiving = receive(shared.files.create().await?, body, shared.bytes_max);
         let (received, head) = timeout(Duration::from_secs(UPLOAD_SECS_MAX), receiving)
             .await

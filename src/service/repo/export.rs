@@ -13,7 +13,15 @@
 //!
 //! Not for: who may read ([`crate::xrpc`]) and proofs of single records ([`super::proof`]).
 
-use std::{pin::Pin, sync::Arc, task, time::Duration};
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task,
+    time::Duration,
+};
 
 use atproto::{data::Cid, repo::car, syntax::Tid};
 use bytes::Bytes;
@@ -21,34 +29,48 @@ use futures::Stream;
 use rusqlite::Connection;
 use tokio::{
     runtime::Handle,
-    sync::{Semaphore, mpsc},
-    time::{Instant, timeout, timeout_at},
+    sync::mpsc,
+    time::{Instant, timeout_at},
 };
 
 use super::Repos;
-use crate::store::{StoreError, repo, repo_block};
+use crate::{
+    service::{
+        pace::Pace,
+        places::{Place, Places},
+    },
+    store::{StoreError, repo, repo_block},
+};
 
 /// Exports under way at once; each costs a thread, a connection and some 3 MiB.
 pub const EXPORTS_MAX: usize = 8;
-/// How long an export waits for one of those places.
-const PLACE_SECS_MAX: u64 = 15;
+/// How long an export waits for one of those places, in seconds.
+const PLACE_SECS_MAX: u64 = 20;
 /// Bytes of a chunk at least, the last one excepted.
 const CHUNK_BYTES_MIN: usize = 64 * 1024;
 /// Chunks that wait for the client.
 const CHUNKS_WAITING_MAX: usize = 4;
-/// How long a client may take nothing.
+/// How long a client may take nothing, in seconds. What it has to take is said in [`Pace`].
 const IDLE_SECS_MAX: u64 = 30;
+/// How long it may take nothing when others wait for its place, in seconds.
+const WANTED_IDLE_SECS_MAX: u64 = 3;
+/// How long it may keep us waiting in all when others wait, in seconds, and for each [`WANTED_RATE_BYTES_MIN`] taken.
+const WANTED_WAIT_SECS_MAX: u64 = 5;
+/// What a client has to take when others wait for its place, in bytes a second.
+const WANTED_RATE_BYTES_MIN: u64 = 256 * 1024;
+/// How often it is looked whether others wait, in milliseconds.
+const WANTED_LOOK_MILLIS: u64 = 250;
 /// How long an export may take in all. Its snapshot keeps SQLite from reusing the log of writes.
 const EXPORT_SECS_MAX: u64 = 20 * 60;
 /// CIDs in one `getBlocks`.
 pub const BLOCKS_MAX: usize = 500;
 
 /// The places of the exports under way.
-pub(super) struct Running(Arc<Semaphore>);
+pub(super) struct Running(Places);
 
 impl Default for Running {
     fn default() -> Running {
-        Running(Arc::new(Semaphore::new(EXPORTS_MAX)))
+        Running(Places::new(EXPORTS_MAX))
     }
 }
 
@@ -83,6 +105,8 @@ impl From<rusqlite::Error> for ExportError {
 pub struct CarStream {
     first: Option<Bytes>,
     rest: mpsc::Receiver<Result<Bytes, ExportError>>,
+    /// Set once everything has been handed over. What ends without is not a whole CAR.
+    is_whole: Arc<AtomicBool>,
 }
 
 impl Stream for CarStream {
@@ -92,21 +116,33 @@ impl Stream for CarStream {
         mut self: Pin<&mut Self>,
         context: &mut task::Context<'_>,
     ) -> task::Poll<Option<Self::Item>> {
-        match self.first.take() {
-            Some(first) => task::Poll::Ready(Some(Ok(first))),
-            None => self.rest.poll_recv(context),
+        if let Some(first) = self.first.take() {
+            return task::Poll::Ready(Some(Ok(first)));
+        }
+        match task::ready!(self.rest.poll_recv(context)) {
+            // Swapped, so that the error comes once.
+            None if !self.is_whole.swap(true, Ordering::Acquire) => {
+                task::Poll::Ready(Some(Err(ExportError::Abandoned)))
+            }
+            next => task::Poll::Ready(next),
         }
     }
 }
 
 impl Repos {
-    /// Streams the head of `repo_id`: whole, or what came after `since` (SY-28).
+    /// Streams the head of `repo_id`: whole, or what came after `since` (SY-28). `client` is whoever asks, and has a share
+    /// of the places; `None` is nobody in particular.
     ///
     /// # Errors
     ///
     /// [`ExportError::NoRepo`], [`ExportError::Busy`].
-    pub async fn export(&self, repo_id: i64, since: Option<Tid>) -> Result<CarStream, ExportError> {
-        self.stream(move |db, car| {
+    pub async fn export(
+        &self,
+        repo_id: i64,
+        since: Option<Tid>,
+        client: Option<&str>,
+    ) -> Result<CarStream, ExportError> {
+        self.stream(client, move |db, car| {
             let head = repo::get_head(db, repo_id)?.ok_or(ExportError::NoRepo)?;
             car.header(&[head.commit]);
             car.block(&head.commit, &head.commit_block)?;
@@ -126,8 +162,13 @@ impl Repos {
     ///
     /// [`ExportError::BlocksNotFound`] names all that are missing. `cids` beyond [`BLOCKS_MAX`] are the caller's to
     /// refuse.
-    pub async fn export_blocks(&self, repo_id: i64, cids: Vec<Cid>) -> Result<CarStream, ExportError> {
-        self.stream(move |db, car| {
+    pub async fn export_blocks(
+        &self,
+        repo_id: i64,
+        cids: Vec<Cid>,
+        client: Option<&str>,
+    ) -> Result<CarStream, ExportError> {
+        self.stream(client, move |db, car| {
             let head = repo::get_head(db, repo_id)?.ok_or(ExportError::NoRepo)?;
             let found = repo_block::locate(db, &head, &cids)?;
             let missing: Vec<Cid> = cids.iter().filter(|cid| !found.contains_key(cid)).copied().collect();
@@ -148,25 +189,25 @@ impl Repos {
     /// Runs `produce` in a snapshot of its own on a blocking thread and waits for the first chunk.
     async fn stream(
         &self,
+        client: Option<&str>,
         produce: impl FnOnce(&Connection, &mut CarSink) -> Result<(), ExportError> + Send + 'static,
     ) -> Result<CarStream, ExportError> {
-        let places = self.inner.exports.0.clone().acquire_owned();
-        let Ok(Ok(place)) = timeout(Duration::from_secs(PLACE_SECS_MAX), places).await else {
-            return Err(ExportError::Busy);
-        };
+        let place = self.inner.exports.0.take(client, Duration::from_secs(PLACE_SECS_MAX)).await;
+        let place = place.map_err(|_| ExportError::Busy)?;
         let (chunks, mut rest) = mpsc::channel(CHUNKS_WAITING_MAX);
         let (store, runtime) = (self.inner.store.clone(), Handle::current());
+        let is_whole = Arc::new(AtomicBool::new(false));
+        let whole = is_whole.clone();
         tokio::task::spawn_blocking(move || {
-            let mut sink = CarSink::new(chunks, runtime);
+            let mut sink = CarSink::new(chunks, runtime, place, whole);
             let produced = store.open_snapshot().map_err(ExportError::from).and_then(|db| {
                 db.execute_batch("BEGIN")?;
                 produce(&db, &mut sink)
             });
             sink.finish(produced);
-            drop(place);
         });
         match rest.recv().await {
-            Some(Ok(first)) => Ok(CarStream { first: Some(first), rest }),
+            Some(Ok(first)) => Ok(CarStream { first: Some(first), rest, is_whole }),
             Some(Err(error)) => Err(error),
             None => Err(ExportError::Abandoned),
         }
@@ -179,12 +220,32 @@ struct CarSink {
     chunks: mpsc::Sender<Result<Bytes, ExportError>>,
     runtime: Handle,
     deadline: Instant,
+    pace: Pace,
+    /// How long the client has kept us waiting, and what it has taken, in bytes.
+    waited: Duration,
+    taken: u64,
+    place: Place,
+    is_whole: Arc<AtomicBool>,
 }
 
 impl CarSink {
-    fn new(chunks: mpsc::Sender<Result<Bytes, ExportError>>, runtime: Handle) -> CarSink {
-        let deadline = Instant::now() + Duration::from_secs(EXPORT_SECS_MAX);
-        CarSink { buffer: Vec::new(), chunks, runtime, deadline }
+    fn new(
+        chunks: mpsc::Sender<Result<Bytes, ExportError>>,
+        runtime: Handle,
+        place: Place,
+        is_whole: Arc<AtomicBool>,
+    ) -> CarSink {
+        CarSink {
+            buffer: Vec::new(),
+            chunks,
+            runtime,
+            deadline: Instant::now() + Duration::from_secs(EXPORT_SECS_MAX),
+            pace: Pace::new(Duration::from_secs(IDLE_SECS_MAX)),
+            waited: Duration::ZERO,
+            taken: 0,
+            place,
+            is_whole,
+        }
     }
 
     fn header(&mut self, roots: &[Cid]) {
@@ -203,19 +264,81 @@ impl CarSink {
     /// Sends what is left, or the error.
     fn finish(mut self, produced: Result<(), ExportError>) {
         let last = match produced {
-            Ok(()) => Ok(std::mem::take(&mut self.buffer).into()),
-            Err(error) => Err(error),
+            Ok(()) => std::mem::take(&mut self.buffer).into(),
+            // Whoever is too slow for a chunk is not waited for again.
+            Err(ExportError::Abandoned) => return,
+            Err(error) => {
+                // Nobody is there to hear of a failure.
+                let _ = self.send(Err(error));
+                return;
+            }
         };
-        // Nobody is there to hear of a failure.
-        let _ = self.send(last);
+        // Before the last chunk is handed over: who takes it must find this set.
+        self.is_whole.store(true, Ordering::Release);
+        if self.send(Ok(last)).is_err() {
+            self.is_whole.store(false, Ordering::Release);
+        }
     }
 
-    fn send(&self, chunk: Result<Bytes, ExportError>) -> Result<(), ExportError> {
-        let idle_at = (Instant::now() + Duration::from_secs(IDLE_SECS_MAX)).min(self.deadline);
-        let sent = self.runtime.block_on(timeout_at(idle_at, self.chunks.send(chunk)));
-        match sent {
-            Ok(Ok(())) => Ok(()),
-            _ => Err(ExportError::Abandoned),
+    fn send(&mut self, chunk: Result<Bytes, ExportError>) -> Result<(), ExportError> {
+        let runtime = self.runtime.clone();
+        runtime.block_on(self.hand_over(chunk))
+    }
+
+    /// Waits until the client takes on, for as long as it may keep us waiting.
+    async fn hand_over(&mut self, chunk: Result<Bytes, ExportError>) -> Result<(), ExportError> {
+        let bytes = chunk.as_ref().map_or(0, Bytes::len);
+        let chunks = self.chunks.clone();
+        let mut sending = std::pin::pin!(chunks.send(chunk));
+        let since = Instant::now();
+        let idle_at = (since + self.pace.left()).min(self.deadline);
+        loop {
+            let look_at = Instant::now() + Duration::from_millis(WANTED_LOOK_MILLIS);
+            match timeout_at(look_at.min(idle_at), sending.as_mut()).await {
+                Ok(Ok(())) => break,
+                Ok(Err(_)) => return Err(ExportError::Abandoned),
+                Err(_) if Instant::now() >= idle_at => return Err(ExportError::Abandoned),
+                Err(_) if self.has_to_give_way(since.elapsed()) => return Err(ExportError::Abandoned),
+                Err(_) => {}
+            }
         }
+        let waited = since.elapsed();
+        self.pace.moved(bytes, waited);
+        self.waited += waited;
+        self.taken += bytes as u64;
+        if self.has_to_give_way(Duration::ZERO) { Err(ExportError::Abandoned) } else { Ok(()) }
+    }
+
+    /// Whether others wait while the client, who has kept us waiting for `waiting` now, takes too little.
+    fn has_to_give_way(&self, waiting: Duration) -> bool {
+        let may_wait = WANTED_WAIT_SECS_MAX + self.taken / WANTED_RATE_BYTES_MIN;
+        let is_slow = waiting >= Duration::from_secs(WANTED_IDLE_SECS_MAX)
+            || self.waited + waiting >= Duration::from_secs(may_wait);
+        is_slow && self.place.is_wanted()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use futures::StreamExt;
+
+    use super::*;
+
+    fn stream(chunks: usize, is_whole: bool) -> CarStream {
+        let (send, rest) = mpsc::channel(CHUNKS_WAITING_MAX);
+        for _ in 0..chunks {
+            send.try_send(Ok(Bytes::from("chunk"))).unwrap();
+        }
+        CarStream { first: Some(Bytes::from("first")), rest, is_whole: Arc::new(AtomicBool::new(is_whole)) }
+    }
+
+    #[tokio::test]
+    async fn a_car_that_breaks_off_does_not_end_like_a_whole_one() {
+        let whole: Vec<_> = stream(2, true).collect().await;
+        assert!(whole.len() == 3 && whole.iter().all(Result::is_ok));
+        let cut: Vec<_> = stream(2, false).collect().await;
+        assert!(matches!(cut[..], [Ok(_), Ok(_), Ok(_), Err(ExportError::Abandoned)]), "{cut:?}");
     }
 }

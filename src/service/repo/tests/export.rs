@@ -34,7 +34,7 @@ fn read_car(bytes: &[u8]) -> Car {
 }
 
 async fn export(bench: &Bench, account: &Account, since: Option<Tid>) -> Car {
-    let mut stream = bench.repos.export(account.repo_id.unwrap(), since).await.unwrap();
+    let mut stream = bench.repos.export(account.repo_id.unwrap(), since, None).await.unwrap();
     let mut bytes = Vec::new();
     while let Some(chunk) = stream.next().await {
         bytes.extend(chunk.unwrap());
@@ -154,7 +154,7 @@ async fn a_reader_that_stops_gives_its_place_back() {
     let account = bench.account(DID, true).await;
     fill(&bench, &account, 0, 20).await;
     for _ in 0..3 * crate::service::repo::export::EXPORTS_MAX {
-        drop(bench.repos.export(account.repo_id.unwrap(), None).await.unwrap());
+        drop(bench.repos.export(account.repo_id.unwrap(), None, None).await.unwrap());
     }
 }
 
@@ -191,7 +191,7 @@ async fn blocks_are_given_by_cid_all_or_none() {
     let repo_id = account.repo_id.unwrap();
     let (_, all) = export(&bench, &account, None).await;
     let wanted: Vec<Cid> = all.iter().rev().map(|(cid, _)| *cid).take(BLOCKS_MAX).collect();
-    let mut stream = bench.repos.export_blocks(repo_id, wanted.clone()).await.unwrap();
+    let mut stream = bench.repos.export_blocks(repo_id, wanted.clone(), None).await.unwrap();
     let mut bytes = Vec::new();
     while let Some(chunk) = stream.next().await {
         bytes.extend(chunk.unwrap());
@@ -201,6 +201,6 @@ async fn blocks_are_given_by_cid_all_or_none() {
     assert_eq!(blocks.iter().map(|(cid, _)| *cid).collect::<Vec<_>>(), wanted);
 
     let missing = cid::for_cbor(b"nowhere");
-    let refused = bench.repos.export_blocks(repo_id, vec![wanted[0], missing]).await;
+    let refused = bench.repos.export_blocks(repo_id, vec![wanted[0], missing], None).await;
     assert!(matches!(refused, Err(ExportError::BlocksNotFound(cids)) if cids == [missing]));
 }

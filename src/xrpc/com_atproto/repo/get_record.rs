@@ -1,15 +1,10 @@
 //! com.atproto.repo.getRecord: one record, for anyone.
 
 use atproto::{
-    data::Value,
-    syntax::{AtIdentifier, Nsid, RecordKey, RepoPath},
+    data::{Cid, Value},
+    syntax::{AtIdentifier, Did, Nsid, RecordKey, RepoPath},
 };
-use axum::{
-    Json,
-    extract::State,
-    http::request::Parts,
-    response::{IntoResponse, Response},
-};
+use axum::{Json, extract::State, http::request::Parts, response::Response};
 use serde::{Deserialize, Serialize};
 
 use super::{CidText, find, record_uri};
@@ -17,6 +12,7 @@ use crate::{
     app::App,
     xrpc::{
         Params, XrpcError,
+        cache::{Keep, Tag},
         proxy::{pass_on, proxy_header, send_query},
     },
 };
@@ -39,14 +35,28 @@ pub(super) async fn get_record(
         return elsewhere(&app, &parts).await;
     };
     let repo_id = account.repo_id.ok_or_else(not_found)?;
-    let found = app.repos.get_record(repo_id, path.clone(), params.cid.map(|cid| cid.0)).await?;
+    let version = params.cid.as_ref().map(|cid| cid.0);
+    let found = app.repos.get_record(repo_id, path.clone(), version).await?;
     let record = found.ok_or_else(not_found)?;
+    let tag = tag(&params, &account.did, &record.cid);
+    if tag.is_known(&parts.headers) {
+        return Ok(tag.not_modified());
+    }
     let output = GetRecordOutput {
         uri: record_uri(&account.did, &record.path),
         cid: record.cid.to_string(),
         value: record.value,
     };
-    Ok(Json(output).into_response())
+    Ok(tag.on(Json(output)))
+}
+
+/// A record that is asked for by its CID and by a DID never changes; a handle may come to mean another account.
+fn tag(params: &GetRecordParams, did: &Did, cid: &Cid) -> Tag {
+    match (&params.repo, &params.cid) {
+        (AtIdentifier::Did(_), Some(_)) => Tag::weak(cid, Keep::Immutable),
+        (AtIdentifier::Did(_), None) => Tag::weak(cid, Keep::Revalidate),
+        (AtIdentifier::Handle(_), _) => Tag::weak(format_args!("{cid}-{did}"), Keep::Revalidate),
+    }
 }
 
 /// What the AppView, or the service of the `atproto-proxy` header, knows of the record.

@@ -1,14 +1,17 @@
 //! com.atproto.sync.getBlocks: blocks of a repo by CID, all or none.
 
 use atproto::syntax::Did;
-use axum::{extract::State, response::Response};
+use axum::{extract::State, http::HeaderMap, response::Response};
 use serde::Deserialize;
 
 use super::{CidText, car_stream_answer, export_error, readable_repo};
 use crate::{
     app::App,
     service::repo::export::BLOCKS_MAX,
-    xrpc::{OptionalCaller, Params, XrpcError},
+    xrpc::{
+        Client, OptionalCaller, Params, XrpcError,
+        cache::{Keep, Tag},
+    },
 };
 
 /// Answers a CAR without roots; 400 `InvalidRequest` names the CIDs that the repo does not hold.
@@ -16,6 +19,8 @@ pub(super) async fn get_blocks(
     State(app): State<App>,
     Params(params): Params<GetBlocksParams>,
     caller: OptionalCaller,
+    Client(client): Client,
+    headers: HeaderMap,
 ) -> Result<Response, XrpcError> {
     let n_cids = params.cids.len();
     if n_cids > BLOCKS_MAX {
@@ -24,10 +29,13 @@ pub(super) async fn get_blocks(
         )));
     }
     let repo_id = readable_repo(&app, &caller, &params.did).await?;
+    // The address names all that is in the answer: any tag is right, as long as the blocks are there.
+    let tag =
+        Tag::weak(params.cids.last().map_or_else(String::new, |cid| cid.0.to_string()), Keep::Immutable);
     let cids = params.cids.into_iter().map(|cid| cid.0).collect();
-    let car =
-        app.repos.export_blocks(repo_id, cids).await.map_err(|error| export_error(&params.did, error))?;
-    Ok(car_stream_answer(&params.did, car))
+    let car = app.repos.export_blocks(repo_id, cids, client.as_deref()).await;
+    let car = car.map_err(|error| export_error(&params.did, error))?;
+    Ok(if tag.is_known(&headers) { tag.not_modified() } else { tag.on(car_stream_answer(&params.did, car)) })
 }
 
 #[derive(Deserialize)]

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::{car_stream_answer, export_error, readable_repo};
 use crate::{
     app::App,
-    xrpc::{OptionalCaller, Params, XrpcError},
+    xrpc::{Client, OptionalCaller, Params, XrpcError},
 };
 
 /// Deprecated in the lexicon; old clients still call it.
@@ -15,9 +15,11 @@ pub(super) async fn get_checkout(
     State(app): State<App>,
     Params(params): Params<GetCheckoutParams>,
     caller: OptionalCaller,
+    Client(client): Client,
 ) -> Result<Response, XrpcError> {
     let repo_id = readable_repo(&app, &caller, &params.did).await?;
-    let car = app.repos.export(repo_id, None).await.map_err(|error| export_error(&params.did, error))?;
+    let car = app.repos.export(repo_id, None, client.as_deref()).await;
+    let car = car.map_err(|error| export_error(&params.did, error))?;
     Ok(car_stream_answer(&params.did, car))
 }
 

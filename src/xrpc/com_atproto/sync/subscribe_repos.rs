@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     app::App,
     service::firehose::{SubscribeError, Subscriber},
+    store::lane::leave_public_lane,
     xrpc::{Params, XrpcError, query},
 };
 
@@ -57,6 +58,8 @@ async fn subscribe_repos(
 ) -> Result<Response, XrpcError> {
     let Ok(upgrade) = upgrade else { return Ok(upgrade_required()) };
     let seat = app.firehose.seat().map_err(XrpcError::busy)?;
+    // Seats are few already.
+    leave_public_lane();
     // Before the answer: a client that is connected misses nothing of what happens from then on.
     let started = seat.start(params.cursor).await;
     let App { stopping, tasks, .. } = app;

@@ -31,11 +31,12 @@ fn assert_headers(answer: &Answer, cid: &str, content_type: &str, bytes: usize) 
         ("content-security-policy", "default-src 'none'; sandbox"),
         ("content-disposition", &format!("attachment; filename=\"{cid}\"")),
         ("etag", &format!("\"{cid}\"")),
-        ("cache-control", "private"),
+        ("cache-control", "public, max-age=86400, s-maxage=300, immutable"),
+        ("accept-ranges", "bytes"),
     ] {
         assert_eq!(answer.header(name), Some(value), "{name}");
     }
-    assert!(answer.headers.get_all("vary").iter().any(|value| value == "Authorization"));
+    assert!(!answer.headers.get_all("vary").iter().any(|value| value == "Authorization"));
 }
 
 #[tokio::test]
@@ -49,6 +50,26 @@ async fn a_blob_comes_back_with_the_headers_of_bl_10() {
     let head = get(&server, &alice, &cid).head().send().await;
     assert_eq!((head.status.as_u16(), head.bytes.len()), (200, 0));
     assert_headers(&head, &cid, "image/png", PNG.len());
+}
+
+#[tokio::test]
+async fn a_part_of_a_blob_is_sent_alone() {
+    let server = TestServer::start().await;
+    let alice = server.create_account("alice").await;
+    let cid = held(&server, &alice, "image/png", PNG.to_vec()).await;
+    let part = async |range: &str| get(&server, &alice, &cid).header("range", range).send().await;
+    let answer = part("bytes=1-3").await;
+    assert_eq!((answer.status.as_u16(), answer.bytes.as_slice()), (206, &b"PNG"[..]));
+    assert_headers(&answer, &cid, "image/png", 3);
+    assert_eq!(answer.header("content-range").unwrap(), format!("bytes 1-3/{}", PNG.len()));
+    let answer = part("bytes=-4").await;
+    assert_eq!((answer.status.as_u16(), answer.bytes.as_slice()), (206, &b"IHDR"[..]));
+    let answer = part("bytes=16-").await;
+    assert_eq!(answer.header("content-range").unwrap(), format!("bytes */{}", PNG.len()));
+    answer.error(416, "RangeNotSatisfiable");
+    let call = get(&server, &alice, &cid).header("range", "bytes=1-3").header("if-range", "\"other\"");
+    let answer = call.send().await;
+    assert_eq!((answer.status.as_u16(), answer.bytes.as_slice()), (200, PNG));
 }
 
 #[tokio::test]
