@@ -100,6 +100,8 @@ enum Command {
     },
     /// Name the scenarios
     List,
+    /// Print what stands over the lines of the others
+    Heading,
 }
 
 #[derive(Args)]
@@ -202,6 +204,10 @@ async fn run(command: Command) -> Result<()> {
             }
         }
         Command::Report { results, document, plots } => report::document::write(&results, &document, &plots),
+        Command::Heading => {
+            println!("{}", report::HEADING);
+            Ok(())
+        }
         Command::List => {
             println!("{}", scenario::NAMES.join("\n"));
             Ok(())
