@@ -10,7 +10,7 @@
 #   bench/compare.sh --rounds N, --seconds S
 #                                        how often each scenario runs, and for how long
 #
-# ROOKERY names a binary to measure; else a release build of this clone is made.
+# ROOKERY names a binary to measure, ROOKERY_BENCH one of the load program; else release builds of this clone are made.
 # Every result is a file below target/bench. A run that was broken off goes on with what is missing; --again starts over.
 # Both servers run at the same time on the same disk, and one of them idles while the other is measured, round by round. Both
 # use the official did:plc directory, in memory, in a process of its own. The packages of the reference come from
@@ -64,7 +64,7 @@ START_SECS_MAX=60
 results=$base/results
 work=$base/work
 rookery=${ROOKERY:-$target/release/rookery}
-bench=$target/release/examples/rookery-bench
+bench=${ROOKERY_BENCH:-$target/release/examples/rookery-bench}
 failed=0
 declare -A pids urls
 
@@ -192,7 +192,7 @@ measure() {
   [[ ! -e $result ]] || return 0
   printf '%-10s ' "${subject%%-*}"
   # The heading is in the first line.
-  if ! timeout "$SCENARIO_SECS_MAX" "$bench" "$@" --url "${urls[$subject]}" --pid "${pids[$subject]}" \
+  if ! RUST_BACKTRACE=0 timeout "$SCENARIO_SECS_MAX" "$bench" "$@" --url "${urls[$subject]}" --pid "${pids[$subject]}" \
     --label "${subject%%-*}" --seconds "$seconds" --scale "$scale" --state "$work/$subject.state" --json "$result" \
     2>"$work/failure" >"$work/measured"; then
     echo "$* failed: $(tr '\n' ' ' <"$work/failure")"
@@ -272,7 +272,7 @@ trap finish EXIT
 trap 'exit 130' INT TERM
 
 if [[ -n $report_only ]]; then
-  cargo build --quiet --release --locked --example rookery-bench
+  [[ -n ${ROOKERY_BENCH:-} ]] || cargo build --quiet --release --locked --example rookery-bench
   write_report
   exit
 fi
@@ -280,7 +280,7 @@ fi
 say "building"
 # Apart: together, the features that only examples need would be in the program, too.
 [[ -n ${ROOKERY:-} ]] || cargo build --quiet --release --locked --bin rookery
-cargo build --quiet --release --locked --example rookery-bench
+[[ -n ${ROOKERY_BENCH:-} ]] || cargo build --quiet --release --locked --example rookery-bench
 node=$(tests/reference/install.sh)
 
 rm -rf -- "$work"

@@ -96,7 +96,8 @@ async fn sign_up_to(n: u64, accounts: &mut Vec<Account>, context: &Context) -> R
     let mut connections = context.server.connections(SIGN_UP_CONNECTIONS).await?;
     let loops = connections.iter_mut().map(|connection| async {
         while let Some(name) = names.get(next.replace(next.get() + 1)) {
-            made.borrow_mut().push(context.server.sign_up(connection, name).await?);
+            let account = context.server.sign_up(connection, name).await?;
+            made.borrow_mut().push(account);
         }
         anyhow::Ok(())
     });

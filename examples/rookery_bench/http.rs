@@ -223,7 +223,7 @@ impl Connection {
     pub async fn upgrade(mut self, target: &str) -> Result<(TcpStream, Vec<u8>)> {
         let request = format!(
             "GET {target} HTTP/1.1\r\nhost: {}\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
-             sec-websocket-version: 13\r\nsec-websocket-key: cm9va2VyeS1iZW5jaCBsb2Fk\r\n\r\n",
+             sec-websocket-version: 13\r\nsec-websocket-key: cm9va2VyeS1iZW5jaC1sZA==\r\n\r\n",
             self.authority
         );
         self.stream.write_all(request.as_bytes()).await?;

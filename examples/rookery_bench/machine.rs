@@ -12,6 +12,9 @@ const FLUSHES: u32 = 500;
 /// About what a small commit adds to the write-ahead log: a few pages.
 const WRITE_BYTES: usize = 16 * 1024;
 
+/// The slowest flush that is told apart.
+const FLUSH_MICROS_MAX: u64 = 60_000_000;
+
 /// What numbers depend on.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Machine {
@@ -43,7 +46,7 @@ impl Machine {
         };
         let memory = value(&read("/proc/meminfo"), "MemTotal");
         let memory_kib: u64 = memory.split(' ').next().and_then(|kib| kib.parse().ok()).unwrap_or(0);
-        let mut histogram = Histogram::<u64>::new(3)?;
+        let mut histogram = Histogram::<u64>::new_with_bounds(1, FLUSH_MICROS_MAX, 3)?;
         let mut file = tempfile::NamedTempFile::new_in(dir)?;
         let page = vec![1; WRITE_BYTES];
         for _ in 0..FLUSHES {

@@ -78,9 +78,8 @@ pub fn line(measured: &Measured) -> String {
 pub fn amount(value: f64, unit: &str) -> String {
     let value = if unit == "bytes" { value / 1e6 } else { value };
     match value.abs() {
-        large if large >= 100.0 => grouped(value.round() as i64),
+        large if large >= 100.0 || large.fract() == 0.0 => grouped(value.round() as i64),
         middling if middling >= 10.0 => format!("{value:.1}"),
-        zero if zero == 0.0 => "0".to_owned(),
         _ => format!("{value:.2}"),
     }
 }
