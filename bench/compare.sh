@@ -61,6 +61,8 @@ esac
 SCENARIO_SECS_MAX=900
 START_SECS_MAX=60
 
+# Rookery takes ROOKERY_ variables for settings.
+export -n ROOKERY ROOKERY_BENCH
 results=$base/results
 work=$base/work
 rookery=${ROOKERY:-$target/release/rookery}
@@ -169,7 +171,7 @@ start_rookery() {
   local port
   port=$(free_port)
   rookery_config "$1" "$port"
-  "$rookery" serve --config "$work/$1.toml" >"$work/$1.out" 2>"$work/$1.err" &
+  env -u ROOKERY_TEST_CACHE "$rookery" serve --config "$work/$1.toml" >"$work/$1.out" 2>"$work/$1.err" &
   pids[$1]=$!
   urls[$1]=http://127.0.0.1:$port
   await_health "$1"
@@ -237,17 +239,17 @@ compare() {
 grow() {
   local name=rookery-$1
   wanted "growth-$1" || return 0
-  local again_started=
+  local fresh=
   if [[ ! -e $results/rookery/growth-$1.json ]]; then
     say "growth: $1"
     start_rookery "$name"
     measure "$name" "$results/rookery/growth-$1.json" grow "$1" --to "$2"
-    again_started=1
+    fresh=1
   fi
-  if [[ $1 == accounts && -n $again_started && -e $results/rookery/growth-$1.json ]]; then
+  if [[ $1 == accounts && -n $fresh && -e $results/rookery/growth-$1.json ]]; then
     local url=${urls[$name]}
     stop "$name"
-    "$bench" start-up --url "$url" --accounts "$2" --json "$results/rookery/start-up.json" -- \
+    env -u ROOKERY_TEST_CACHE "$bench" start-up --url "$url" --accounts "$2" --json "$results/rookery/start-up.json" -- \
       "$rookery" serve --config "$work/$name.toml" || failed=1
   fi
   stop "$name"
