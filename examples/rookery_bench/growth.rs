@@ -52,7 +52,9 @@ pub async fn grow(what: Growing, to: u64, context: &mut Context) -> Result<Vec<M
             Growing::Subscribers => at_subscribers(n, context).await?,
         };
         println!("{}", report::line(&measured));
-        all.push(measured.with("at", n as f64));
+        // What there was, which --scale may have made fewer.
+        let at = measured.more.get("subscribers").copied().unwrap_or(n as f64);
+        all.push(measured.with("at", at));
         n *= STEP;
     }
     Ok(all)
@@ -110,5 +112,7 @@ async fn sign_up_to(n: u64, accounts: &mut Vec<Account>, context: &Context) -> R
 
 /// The live firehose with `n` subscribers.
 async fn at_subscribers(n: u64, context: &mut Context) -> Result<Measured> {
-    scenario::run(&format!("firehose-{n}"), context).await
+    let measured = scenario::run(&format!("firehose-{n}"), context).await?;
+    // A name of its own: the comparison has this scenario, too.
+    Ok(Measured { scenario: format!("subscribers-{n}"), ..measured })
 }
