@@ -111,6 +111,6 @@ mod tests {
         let written: Vec<String> =
             [0.0, 0.123, 12.34, 999.6, 1_234_567.8].map(|value| amount(value, "")).into();
         assert_eq!(written, ["0", "0.12", "12.3", "1,000", "1,234,568"]);
-        assert_eq!(amount(18_000_000.0, "bytes"), "18.0");
+        assert_eq!(amount(18_000_000.0, "bytes"), "18");
     }
 }
