@@ -34,7 +34,7 @@ rust_tests() {
 
 script_tests() {
     say "shell scripts"
-    local scripts=(test.sh install.sh .ci/run tests/install.sh benches/memory.sh)
+    local scripts=(test.sh install.sh .ci/run tests/install.sh benches/memory.sh bench/compare.sh)
     local script
     for script in tests/*/run.sh tests/{reference,federation}/install.sh tests/reference/debian.sh; do
         [[ -f $script ]] && scripts+=("$script")
