@@ -134,7 +134,12 @@ struct Server {
 
 fn http(limits: &Limits) -> Builder<TokioExecutor> {
     let mut http = Builder::new(TokioExecutor::new());
-    http.http1().timer(TokioTimer::new()).header_read_timeout(limits.idle_max).max_buf_size(HEAD_BYTES_MAX);
+    http.http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.idle_max)
+        .max_buf_size(HEAD_BYTES_MAX)
+        // The connection can; the builder's wrapper around it does not say so, and bodies would be copied once more.
+        .writev(true);
     http.http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_MAX)

@@ -21,6 +21,7 @@ pub mod proxy;
 pub mod rate_limit;
 mod trace;
 mod unpack;
+mod websocket;
 
 use std::time::Duration;
 

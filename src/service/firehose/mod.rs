@@ -57,6 +57,7 @@ struct Shared {
     clock: Clock,
     window: Micros,
     subscribers: Arc<Semaphore>,
+    subscribers_max: usize,
     table_pages: Semaphore,
     /// Events numbered below this have been pruned or are being pruned. Raised before they go.
     pruned_below: AtomicI64,
@@ -71,6 +72,7 @@ impl Firehose {
                 clock,
                 window: Micros::try_from(options.window.as_micros()).unwrap_or(Micros::MAX),
                 subscribers: Arc::new(Semaphore::new(options.subscribers_max)),
+                subscribers_max: options.subscribers_max,
                 table_pages: Semaphore::new(TABLE_PAGES_MAX),
                 pruned_below: AtomicI64::new(0),
             }),

@@ -1,11 +1,17 @@
 //! One reader of the firehose: where it starts, and what comes next (EV-8, EV-9).
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use atproto::event::{ErrorFrame, Frame, Info};
 use bytes::Bytes;
 use rusqlite::Connection;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::{
+    sync::{OwnedSemaphorePermit, watch},
+    time::{Instant, sleep_until},
+};
 
 use super::{Firehose, Shared};
 use crate::{
@@ -17,6 +23,13 @@ use crate::{
 const PAGE_FRAMES_MAX: usize = 200;
 /// Bytes of frames taken at once, but at least one frame. This is what a slow subscriber holds in memory.
 const PAGE_BYTES_MAX: usize = 256 * 1024;
+/// A subscriber that has caught up rests for so many microseconds for each one that there is, so that waking them all
+/// for every commit does not become the work of the server. An event after a quiet while is not held up.
+const REST_MICROS_PER_SUBSCRIBER: u64 = 40;
+/// Rests are not longer than this, in microseconds.
+const REST_MICROS_MAX: u64 = 40_000;
+/// Shorter rests are left out, in microseconds: the runtime's timers are no finer.
+const REST_MICROS_MIN: u64 = 1_000;
 
 /// Why a subscription does not start, or ends.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +85,8 @@ pub struct Subscriber {
     /// Frame to hand out before any event.
     info: Option<Bytes>,
     last_seq: watch::Receiver<i64>,
+    /// When the rest after the last page is over.
+    rested_at: Option<Instant>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -105,7 +120,7 @@ impl Seat {
             };
             Frame::Info(info).encode().into()
         });
-        Ok(Subscriber { shared, cursor: start.cursor, info, last_seq, _permit: self.permit })
+        Ok(Subscriber { shared, cursor: start.cursor, info, last_seq, rested_at: None, _permit: self.permit })
     }
 }
 
@@ -152,6 +167,10 @@ impl Subscriber {
         if let Some(info) = self.info.take() {
             return Ok(vec![info]);
         }
+        if let Some(rested_at) = self.rested_at {
+            sleep_until(rested_at).await;
+            self.rested_at = None;
+        }
         loop {
             // Marked as seen before looking, so that an event committed in between ends the wait below.
             self.last_seq.borrow_and_update();
@@ -172,6 +191,9 @@ impl Subscriber {
             };
             if let Some((seq, _)) = frames.last() {
                 self.cursor = *seq;
+                if *seq == *self.last_seq.borrow() {
+                    self.rested_at = self.shared.rest().map(|rest| Instant::now() + rest);
+                }
                 return Ok(frames.into_iter().map(|(_, frame)| frame).collect());
             }
             if self.last_seq.changed().await.is_err() {
@@ -196,5 +218,14 @@ impl Subscriber {
             return Err(SubscribeError::ConsumerTooSlow);
         }
         Ok(frames)
+    }
+}
+
+impl Shared {
+    /// How long a subscriber rests that has caught up; the more there are, the longer.
+    pub(super) fn rest(&self) -> Option<Duration> {
+        let subscribers = self.subscribers_max.saturating_sub(self.subscribers.available_permits());
+        let micros = REST_MICROS_PER_SUBSCRIBER.saturating_mul(subscribers as u64).min(REST_MICROS_MAX);
+        (micros >= REST_MICROS_MIN).then(|| Duration::from_micros(micros))
     }
 }

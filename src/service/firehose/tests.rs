@@ -112,6 +112,22 @@ async fn assert_waits(subscriber: &mut Subscriber) {
     assert!(waiting.await.is_err(), "there was something to read");
 }
 
+/// 40 µs for each subscriber, once that is a millisecond and until it is 40.
+#[tokio::test]
+async fn subscribers_rest_the_longer_the_more_there_are_and_a_few_not_at_all() {
+    let bench = Bench::new().await;
+    let options = FirehoseOptions { window: Duration::from_secs(3600), subscribers_max: 2000 };
+    let clock = Clock::from_fn(|| SECOND);
+    let firehose = Firehose::new(bench.store.clone(), clock, options);
+    let mut seats = Vec::new();
+    for (subscribers, rest) in
+        [(0, None), (24, None), (25, Some(1_000)), (500, Some(20_000)), (2000, Some(40_000))]
+    {
+        seats.resize_with(subscribers, || firehose.seat().unwrap());
+        assert_eq!(firehose.inner.rest(), rest.map(Duration::from_micros), "{subscribers}");
+    }
+}
+
 #[tokio::test]
 async fn without_a_cursor_a_subscription_starts_now() {
     let bench = Bench::new().await;

@@ -5,26 +5,34 @@
 use std::time::Duration;
 
 use axum::{
+    Extension,
     extract::{
         State, WebSocketUpgrade,
-        ws::{CloseFrame, Message, WebSocket, close_code, rejection::WebSocketUpgradeRejection},
+        ws::{close_code, rejection::WebSocketUpgradeRejection},
     },
-    http::{Method, StatusCode, header},
+    http::{HeaderMap, Method, StatusCode, header},
     response::{IntoResponse, Response},
     routing::MethodRouter,
 };
 use bytes::Bytes;
-use futures::SinkExt;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio_tungstenite::tungstenite::{Error, Message, protocol::CloseFrame};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     app::App,
     service::firehose::{SubscribeError, Subscriber},
     store::lane::leave_public_lane,
-    xrpc::{Params, XrpcError, query},
+    xrpc::{
+        Params, XrpcError, query,
+        websocket::{self, switching_protocols},
+    },
 };
+
+type Socket = websocket::Socket<TokioIo<Upgraded>>;
 
 /// How long a client may take for one frame before it is `ConsumerTooSlow` (EV-10).
 const SEND_SECS_MAX: u64 = 30;
@@ -34,14 +42,6 @@ const PING_SECS: u64 = 30;
 const SILENT_SECS_MAX: u64 = 120;
 /// How long the end of a connection may take.
 const CLOSE_SECS_MAX: u64 = 5;
-/// What is read from a client at once.
-const READ_BUFFER_BYTES: usize = 4 * 1024;
-/// Written to the socket at once; small frames are gathered up to this.
-const WRITE_BUFFER_BYTES: usize = 64 * 1024;
-/// Never held back beyond this: one frame of the largest size (SY-11) on top of a full buffer.
-const WRITE_BUFFER_BYTES_MAX: usize = 6 * 1024 * 1024;
-/// Largest message taken from a client. There is nothing to say.
-const CLIENT_MESSAGE_BYTES_MAX: usize = 4 * 1024;
 
 /// GET with upgrade only: 405 for other verbs, 426 without upgrade (EV-11).
 pub(super) fn route() -> MethodRouter<App> {
@@ -51,25 +51,29 @@ pub(super) fn route() -> MethodRouter<App> {
     })
 }
 
+/// The upgrade is axum's to check, and then carried out here: axum's own socket copies each frame for each subscriber.
 async fn subscribe_repos(
     State(app): State<App>,
     Params(params): Params<SubscribeReposParams>,
+    headers: HeaderMap,
+    upgraded: Option<Extension<OnUpgrade>>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, XrpcError> {
-    let Ok(upgrade) = upgrade else { return Ok(upgrade_required()) };
+    let (Ok(_), Some(Extension(upgraded))) = (upgrade, upgraded) else { return Ok(upgrade_required()) };
+    let Some(response) = switching_protocols(&headers) else { return Ok(upgrade_required()) };
     let seat = app.firehose.seat().map_err(XrpcError::busy)?;
     // Seats are few already.
     leave_public_lane();
     // Before the answer: a client that is connected misses nothing of what happens from then on.
     let started = seat.start(params.cursor).await;
     let App { stopping, tasks, .. } = app;
-    Ok(upgrade
-        .read_buffer_size(READ_BUFFER_BYTES)
-        .write_buffer_size(WRITE_BUFFER_BYTES)
-        .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
-        .max_message_size(CLIENT_MESSAGE_BYTES_MAX)
-        .max_frame_size(CLIENT_MESSAGE_BYTES_MAX)
-        .on_upgrade(move |socket| tasks.track_future(serve(socket, started, stopping))))
+    tasks.spawn(async move {
+        match upgraded.await {
+            Ok(upgraded) => serve(Socket::new(TokioIo::new(upgraded)).await, started, stopping).await,
+            Err(error) => tracing::debug!(%error, "a subscriber was gone before it started"),
+        }
+    });
+    Ok(response)
 }
 
 /// 426 with what to ask for.
@@ -108,11 +112,7 @@ impl From<SubscribeError> for End {
     }
 }
 
-async fn serve(
-    mut socket: WebSocket,
-    started: Result<Subscriber, SubscribeError>,
-    stopping: CancellationToken,
-) {
+async fn serve(mut socket: Socket, started: Result<Subscriber, SubscribeError>, stopping: CancellationToken) {
     let end = match started {
         Ok(mut subscriber) => tokio::select! {
             end = pump(&mut socket, &mut subscriber) => end,
@@ -125,7 +125,7 @@ async fn serve(
 }
 
 /// Sends what there is until one side ends it.
-async fn pump(socket: &mut WebSocket, subscriber: &mut Subscriber) -> End {
+async fn pump(socket: &mut Socket, subscriber: &mut Subscriber) -> End {
     let mut pings = interval(Duration::from_secs(PING_SECS));
     pings.reset();
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -134,7 +134,7 @@ async fn pump(socket: &mut WebSocket, subscriber: &mut Subscriber) -> End {
         let sent = tokio::select! {
             // What came in while frames went out is heard before the client is taken for silent.
             biased;
-            message = socket.recv() => match message {
+            message = socket.receive() => match message {
                 Some(Ok(Message::Close(_)) | Err(_)) | None => Err(End::Gone),
                 Some(Ok(_)) => {
                     heard_at = Instant::now();
@@ -145,7 +145,7 @@ async fn pump(socket: &mut WebSocket, subscriber: &mut Subscriber) -> End {
                 if heard_at.elapsed() > Duration::from_secs(SILENT_SECS_MAX) {
                     return End::Gone;
                 }
-                in_time(socket.send(Message::Ping(Bytes::new()))).await
+                in_time(socket.send_last(Message::Ping(Bytes::new()))).await
             }
             frames = subscriber.next() => match frames {
                 Ok(frames) => send(socket, frames).await,
@@ -159,14 +159,15 @@ async fn pump(socket: &mut WebSocket, subscriber: &mut Subscriber) -> End {
 }
 
 /// Sends frames, each within the time that one may take.
-async fn send(socket: &mut WebSocket, frames: Vec<Bytes>) -> Result<(), End> {
-    for frame in frames {
-        in_time(socket.feed(Message::Binary(frame))).await?;
+async fn send(socket: &mut Socket, frames: Vec<Bytes>) -> Result<(), End> {
+    socket.line_up(frames);
+    while socket.has_unsent() {
+        in_time(socket.send_some()).await?;
     }
-    in_time(socket.flush()).await
+    Ok(())
 }
 
-async fn in_time(sending: impl Future<Output = Result<(), axum::Error>>) -> Result<(), End> {
+async fn in_time(sending: impl Future<Output = Result<(), Error>>) -> Result<(), End> {
     match timeout(Duration::from_secs(SEND_SECS_MAX), sending).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) => Err(End::Gone),
@@ -176,13 +177,13 @@ async fn in_time(sending: impl Future<Output = Result<(), axum::Error>>) -> Resu
 
 /// Says why, closes, and reads on until the client has closed too: closing a socket with unread input would throw away
 /// what was just sent.
-async fn close(mut socket: WebSocket, end: End) {
+async fn close(mut socket: Socket, end: End) {
     let (code, reason) = match &end {
         End::Gone => return,
         End::Stopping => (close_code::AWAY, ""),
         End::Cut(error) => match (error.frame(), error.name()) {
             (Some(frame), Some(name)) => {
-                if socket.send(Message::Binary(frame)).await.is_err() {
+                if socket.send_last(Message::Binary(frame)).await.is_err() {
                     return;
                 }
                 (close_code::POLICY, name)
@@ -193,8 +194,8 @@ async fn close(mut socket: WebSocket, end: End) {
             }
         },
     };
-    let frame = CloseFrame { code, reason: reason.into() };
-    if socket.send(Message::Close(Some(frame))).await.is_ok() {
-        while let Some(Ok(_)) = socket.recv().await {}
+    let frame = CloseFrame { code: code.into(), reason: reason.into() };
+    if socket.send_last(Message::Close(Some(frame))).await.is_ok() {
+        while let Some(Ok(_)) = socket.receive().await {}
     }
 }
