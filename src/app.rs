@@ -28,7 +28,9 @@ use crate::{
         proxy::Proxy,
         rate_limit::RateLimits,
         read_after_write::ReadAfterWrite,
+        relays::Relays,
         repo::Repos,
+        sequence::Sequence,
     },
     store::{Store, StoreError, StoreOptions},
     time::{Clock, Entropy},
@@ -57,6 +59,10 @@ pub struct App {
     pub blobs: Blobs,
     /// The event log.
     pub firehose: Firehose,
+    /// Its numbers, across restores.
+    pub sequence: Sequence,
+    /// Relays, told and asked.
+    pub relays: Relays,
     /// Accounts.
     pub accounts: Accounts,
     /// Mail, and the outbox.
@@ -209,10 +215,13 @@ impl App {
             Proxy::new(settings.clone(), service_tokens.clone(), did_resolver.clone(), outbound.clone());
         let read_after_write =
             ReadAfterWrite::new(store.clone(), proxy.clone(), settings.clone(), clock.clone());
+        let relays = Relays::new(&settings);
         let firehose = FirehoseOptions { window: settings.firehose_window, ..FirehoseOptions::default() };
         Ok(App {
             blobs,
             firehose: Firehose::new(store.clone(), clock.clone(), firehose),
+            sequence: Sequence::new(store.clone(), accounts.clone(), relays.clone()),
+            relays,
             repos,
             service_tokens,
             outbound,
@@ -245,6 +254,7 @@ impl App {
         self.stopping.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+        self.sequence.write_mark_durably().await;
         self.store.close().await;
     }
 

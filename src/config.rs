@@ -213,6 +213,8 @@ pub struct RepoConfig {
 pub struct FirehoseConfig {
     /// How long events are kept for subscribers that come back, in hours.
     pub retention_hours: u64,
+    /// The file that remembers the greatest event number shown to subscribers; see `store::sequence_mark`.
+    pub mark_file: PathBuf,
 }
 
 /// What the server says about itself.
@@ -306,7 +308,12 @@ impl Config {
             accounts: accounts(raw)?,
             blobs: BlobsConfig { upload_limit_bytes: raw.integer("blobs.upload_limit_bytes") },
             repo: RepoConfig { import_limit_bytes: raw.integer("repo.import_limit_bytes") },
-            firehose: FirehoseConfig { retention_hours: raw.integer("firehose.retention_hours") },
+            firehose: FirehoseConfig {
+                retention_hours: raw.integer("firehose.retention_hours"),
+                mark_file: raw
+                    .text("firehose.mark_file")
+                    .map_or_else(|| server.data_dir.join("sequence.mark"), PathBuf::from),
+            },
             services: services::read(raw)?,
             rate_limits: rate_limits::read(raw)?,
             service: ServiceConfig {

@@ -199,7 +199,8 @@ fn reports_and_reads_go_to_bluesky_until_told_otherwise_and_nobody_moderates_fro
     assert_eq!(services.appview.unwrap().did.as_str(), "did:web:api.bsky.app");
     assert_eq!(services.report.unwrap().url, "https://mod.bsky.app");
     assert_eq!(services.moderation, None);
-    assert_eq!(services.relays, ["https://bsky.network"]);
+    assert_eq!(services.relays.first().unwrap(), "https://bsky.network");
+    assert!(services.relays.len() > 3, "one relay that ends must not cut a server off");
 }
 
 #[test]

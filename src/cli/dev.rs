@@ -106,6 +106,7 @@ pub async fn run(args: DevArgs) -> anyhow::Result<()> {
     logging::start(&config.log)?;
     let _lock = DataDirLock::acquire(&data_dir).await?;
     let app = build_app(&config, Mode::Sandbox).await?;
+    app.sequence.start().await.context("cannot compare the database with what subscribers have seen")?;
 
     serve::announce(&welcome(&app, &args, address));
     let shutdown = serve::shutdown_signal()?;

@@ -126,7 +126,10 @@ pub async fn build_app(config: &Config, mode: Mode) -> anyhow::Result<App> {
     let master_key = load_or_create_master_key(&config.secrets.master_key_file, data_dir, entropy.bytes())?;
     let app = App::build(AppConfig {
         settings: settings(config, mode, word_filter(config)?),
-        store: StoreOptions::at(data_dir),
+        store: StoreOptions {
+            sequence_mark: config.firehose.mark_file.clone(),
+            ..StoreOptions::at(data_dir)
+        },
         master_key,
         admin_password: config.server.admin_password.clone().unwrap_or_default(),
         clock: Clock::system(),

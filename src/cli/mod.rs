@@ -11,6 +11,7 @@ mod invite;
 mod local;
 mod logging;
 mod mail;
+mod relay;
 mod repo;
 mod serve;
 
@@ -25,6 +26,7 @@ Examples:
   rookery serve --config /etc/rookery/config.toml     run a server for real
   rookery invite create --uses 5 --config /etc/rookery/config.toml
   rookery mail test you@example.com --config /etc/rookery/config.toml
+  rookery relay status --config /etc/rookery/config.toml
   rookery repo verify backup.car                      is this repository whole?
 
 Each command explains itself: rookery repo verify --help";
@@ -52,6 +54,9 @@ enum Command {
     /// Try out whether mail works, and read the mails that nobody sent
     #[command(subcommand)]
     Mail(mail::MailCommand),
+    /// What relays think of this server, and what to do about it
+    #[command(subcommand)]
+    Relay(relay::RelayCommand),
     /// Check, list, export and import repositories
     #[command(subcommand)]
     Repo(repo::RepoCommand),
@@ -67,6 +72,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Account(command) => account::run(command).await.map(|()| ExitCode::SUCCESS),
         Command::Invite(command) => invite::run(command).await.map(|()| ExitCode::SUCCESS),
         Command::Mail(command) => mail::run(command).await.map(|()| ExitCode::SUCCESS),
+        Command::Relay(command) => relay::run(command).await,
         Command::Repo(command) => repo::run(command).await,
         Command::Health(args) => health::run(args).await.map(|()| ExitCode::SUCCESS),
     }

@@ -24,7 +24,7 @@ use crate::{
     server::{self, Limits, open_files},
     service::{
         account::pending::Settle,
-        relays::{self, Relays},
+        relays::{tell::Pace, watch::Watch},
     },
 };
 
@@ -55,6 +55,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
         format!("cannot listen on {}; set server.listen to a free address", config.server.listen)
     })?;
     let shutdown = shutdown_signal()?;
+    app.sequence.start().await.context("cannot compare the database with what subscribers have seen")?;
     announce(&format!(
         "rookery is ready: {} (listening on {})\n",
         config.server.public_url,
@@ -79,8 +80,7 @@ pub async fn serve(app: App, listener: TcpListener, shutdown: impl Future<Output
     let chores = tokio::spawn(chores(app.clone()));
     let deletions = tokio::spawn(deletions(app.clone()));
     let settling = tokio::spawn(settle_identities(app.clone()));
-    let relays = Relays::new(&app.settings).run(app.store.ring().last_seq(), relays::ROUND_EVERY);
-    let relays = tokio::spawn(relays);
+    let federation = tokio::spawn(federation(app.clone()));
     let stopping = app.stopping.clone();
     let shutdown = async move {
         shutdown.await;
@@ -93,7 +93,7 @@ pub async fn serve(app: App, listener: TcpListener, shutdown: impl Future<Output
     chores.abort();
     deletions.abort();
     settling.abort();
-    relays.abort();
+    federation.abort();
     app.close().await;
 }
 
@@ -154,6 +154,18 @@ async fn deletions(app: App) {
             will_be_tried_again("remove what deleted accounts left", &error);
         }
     }
+}
+
+/// Tells relays what is new, asks them what they think of us, and keeps the mark that a restore needs. None of it is waited for
+/// at the end.
+async fn federation(app: App) {
+    let (relays, sequence, last_seq) = (&app.relays, &app.sequence, app.store.ring().last_seq());
+    let watch = Watch::new(relays.clone(), sequence.clone(), app.store.clone(), app.clock.clone());
+    tokio::join!(
+        relays.tell_of(last_seq.clone(), Pace::default()),
+        watch.run(),
+        sequence.keep_mark(last_seq.clone()),
+    );
 }
 
 /// Finishes or undoes what a crash has left half done at the did:plc directory, and what the directory could not be asked

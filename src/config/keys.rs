@@ -54,6 +54,10 @@ const GIB: i64 = 1 << 30;
 /// Networks that packets from outside do not come from: this machine, its link and private address space.
 const PRIVATE_NETWORKS: &str = r#"["127.0.0.0/8", "::1", "169.254.0.0/16", "fe80::/10", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"]"#;
 
+/// Public relays that take requests to crawl: Bluesky's front door and the two machines behind it, which keep lists of their
+/// own, and relays that others run, from public lists of 2026. One that ends costs a line in the log.
+const RELAYS: &str = r#"["https://bsky.network", "https://relay1.us-west.bsky.network", "https://relay1.us-east.bsky.network", "https://northamerica.firehose.network", "https://europe.firehose.network", "https://asia.firehose.network", "https://relay.fire.hose.cam", "https://relay3.fr.hose.cam", "https://relay.upcloud.world"]"#;
+
 const fn key(section: &'static str, name: &'static str, kind: Kind, default: Option<&'static str>) -> Key {
     Key { section, name, kind, default }
 }
@@ -83,6 +87,7 @@ pub const KEYS: &[Key] = &[
     key("blobs", "upload_limit_bytes", Kind::Integer { min: 1024, max: 64 * GIB }, Some("104857600")),
     key("repo", "import_limit_bytes", Kind::Integer { min: 1024, max: 64 * GIB }, Some("1073741824")),
     key("firehose", "retention_hours", Kind::Integer { min: 1, max: 24 * 366 }, Some("72")),
+    key("firehose", "mark_file", Kind::Text, None),
     key("services", "appview_url", Kind::Text, Some("\"https://api.bsky.app\"")),
     key("services", "appview_did", Kind::Text, Some("\"did:web:api.bsky.app\"")),
     key("services", "appview_cdn_url_pattern", Kind::Text, None),
@@ -90,7 +95,7 @@ pub const KEYS: &[Key] = &[
     key("services", "mod_did", Kind::Text, None),
     key("services", "report_url", Kind::Text, Some("\"https://mod.bsky.app\"")),
     key("services", "report_did", Kind::Text, Some("\"did:plc:ar7c4by46qjdydhdevvrndac\"")),
-    key("services", "relays", Kind::List, Some("[\"https://bsky.network\"]")),
+    key("services", "relays", Kind::List, Some(RELAYS)),
     key("rate_limits", "enabled", Kind::Flag, Some("true")),
     key("rate_limits", "bypass_key", Kind::Text, None),
     key("rate_limits", "bypass_ips", Kind::List, Some("[]")),

@@ -20,5 +20,6 @@ pub mod read_after_write;
 pub mod recent;
 pub mod relays;
 pub mod repo;
+pub mod sequence;
 pub mod settings;
 pub mod word_filter;

@@ -166,6 +166,13 @@ pub fn list(db: &Connection, after_id: i64, n_max: usize) -> Result<Vec<Account>
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// The DIDs of up to `n_max` accounts, those made last first.
+pub fn list_newest(db: &Connection, n_max: u32) -> Result<Vec<Did>, StoreError> {
+    let mut statement = db.prepare_cached("SELECT did FROM account ORDER BY id DESC LIMIT ?1")?;
+    let rows = statement.query_map([n_max], |row| Ok(row.get::<_, TextColumn<Did>>(0)?.0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 /// As [`list`], those whose address contains `email` (lower case); all of them without it.
 pub fn search_by_email(
     db: &Connection,

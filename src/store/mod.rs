@@ -28,6 +28,8 @@ pub mod repo;
 pub mod repo_block;
 pub mod repo_seq;
 pub mod reserved_signing_key;
+pub mod seq_repair;
+pub mod sequence_mark;
 pub mod server_secret;
 pub mod signing_key;
 pub mod spool;
@@ -41,7 +43,7 @@ use std::{
 use rusqlite::{Connection, OpenFlags};
 
 use self::writer::Refusal;
-pub use self::writer::WriteTx;
+pub use self::{sequence_mark::SequenceMark, writer::WriteTx};
 use crate::time::Clock;
 
 /// Why the store could not do what it was asked.
@@ -91,13 +93,17 @@ pub struct StoreOptions {
     pub writer_cache_kib: u32,
     /// Newest firehose frames kept in memory, in bytes.
     pub ring_bytes_max: usize,
+    /// The file that remembers the greatest event number shown to subscribers.
+    pub sequence_mark: PathBuf,
 }
 
 impl StoreOptions {
     /// Defaults for `data_dir`.
     pub fn at(data_dir: impl Into<PathBuf>) -> StoreOptions {
+        let data_dir = data_dir.into();
         StoreOptions {
-            data_dir: data_dir.into(),
+            sequence_mark: data_dir.join(sequence_mark::FILE_NAME),
+            data_dir,
             readers: 4,
             writer_cache_kib: 16 * 1024,
             ring_bytes_max: 4 << 20,
@@ -146,6 +152,11 @@ impl Store {
     /// For files that do not outlive the process; on the same file system as the rest.
     pub fn tmp_dir(&self) -> PathBuf {
         self.inner.options.data_dir.join("tmp")
+    }
+
+    /// What subscribers were shown, remembered outside the database.
+    pub fn sequence_mark(&self) -> SequenceMark {
+        SequenceMark::at(&self.inner.options.sequence_mark)
     }
 
     /// Runs `change` on the writer thread inside a savepoint of its own and answers once the group it

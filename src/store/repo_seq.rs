@@ -38,6 +38,26 @@ pub fn last_seq(db: &Connection) -> Result<i64, StoreError> {
     Ok(seq.unwrap_or(0))
 }
 
+/// Makes `seq` the number last given out, although no event has it. Only the writer may (see
+/// [`WriteTx::skip_seq_to`](super::WriteTx::skip_seq_to)).
+pub(super) fn set_last_seq(db: &Connection, seq: i64) -> Result<(), StoreError> {
+    let changed =
+        db.prepare_cached("UPDATE sqlite_sequence SET seq = ?1 WHERE name = 'repo_seq'")?.execute([seq])?;
+    if changed == 0 {
+        // No event yet.
+        db.prepare_cached("INSERT INTO sqlite_sequence (name, seq) VALUES ('repo_seq', ?1)")?
+            .execute([seq])?;
+    }
+    Ok(())
+}
+
+/// How many events there are after `cursor`, counted up to `max`.
+pub fn count_after(db: &Connection, cursor: i64, max: u32) -> Result<u32, StoreError> {
+    let mut statement =
+        db.prepare_cached("SELECT COUNT(*) FROM (SELECT 1 FROM repo_seq WHERE seq > ?1 LIMIT ?2)")?;
+    Ok(statement.query_row((cursor, max), |row| row.get(0))?)
+}
+
 /// Number and time of the first event after `cursor`; `None` when there is none.
 pub fn first_after(db: &Connection, cursor: i64) -> Result<Option<(i64, Micros)>, StoreError> {
     let mut statement =

@@ -70,6 +70,15 @@ impl WriteTx<'_> {
         Ok(seq)
     }
 
+    /// Leaves numbers out: the next event gets one above `seq`. Changes nothing when that is so already.
+    pub fn skip_seq_to(&mut self, seq: i64) -> Result<(), StoreError> {
+        if seq > self.last_seq {
+            repo_seq::set_last_seq(self.connection, seq)?;
+            self.last_seq = seq;
+        }
+        Ok(())
+    }
+
     /// Removes up to `limit` events about `did` numbered below `seq`; returns how many. Whoever subscribes after the
     /// commit does not see them, whether they stood in the table or also in memory. Repeat until it is below `limit`.
     pub fn remove_events(&mut self, did: &Did, seq: i64, limit: u32) -> Result<usize, StoreError> {
@@ -359,8 +368,9 @@ impl Worker {
         }
         let WriteTx { last_seq, frames, removed_events, .. } = tx;
         self.connection.execute_batch("COMMIT")?;
+        let skipped = last_seq > frames.last().map_or(self.last_seq, |(seq, _)| *seq);
         self.last_seq = last_seq;
-        if removed_events {
+        if removed_events || skipped {
             // Frames in memory do not say whose they are. Events go rarely, and the table has the others.
             self.ring.skip_to(last_seq);
         } else {
@@ -573,6 +583,35 @@ mod tests {
         assert!(matches!(first.write(announce).await, Err(StoreError::Closed)));
         drop(first);
         assert_eq!(store(dir.path()).await.write(announce).await.unwrap(), 4);
+    }
+
+    #[tokio::test]
+    async fn numbers_that_are_left_out_are_left_out_for_good() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = store(dir.path()).await;
+        first.write(|tx| tx.skip_seq_to(40)).await.unwrap();
+        assert_eq!(*first.ring().last_seq().borrow(), 40);
+        assert_eq!(first.write(announce).await.unwrap(), 41);
+        let both = first.write(|tx| {
+            tx.skip_seq_to(7)?;
+            let before = announce(tx)?;
+            tx.skip_seq_to(60)?;
+            announce(tx).map(|after| (before, after))
+        });
+        assert_eq!(both.await.unwrap(), (42, 61));
+        assert_eq!(seqs(first.ring().after(41, ANY, ANY).unwrap()), [42, 61]);
+        assert_eq!(seqs(first.ring().after(50, ANY, ANY).unwrap()), [61]);
+        let refused = first.write(|tx| {
+            tx.skip_seq_to(1000)?;
+            Err::<(), _>(StoreError::NotCommitted("refused".into()))
+        });
+        assert!(refused.await.is_err());
+        first.write(|tx| tx.skip_seq_to(70)).await.unwrap();
+        first.close().await;
+        drop(first);
+        let second = store(dir.path()).await;
+        assert_eq!(second.read(repo_seq::last_seq).await.unwrap(), 70);
+        assert_eq!(second.write(announce).await.unwrap(), 71);
     }
 
     #[tokio::test]

@@ -148,6 +148,7 @@ impl TestServer {
         })
         .await
         .unwrap();
+        app.sequence.start().await.unwrap();
         let directory = plc_directory::router(app.store.clone(), app.clock.clone());
         let stopping = || app.stopping.clone().cancelled_owned();
         let tasks = vec![

@@ -7,6 +7,7 @@
 //! | which handles are given out | [`handle_policy`] |
 //! | deactivated, taken down, deleted, and back | [`status`] |
 //! | what is left of deleted accounts | [`purge`] |
+//! | all of them announced again after a restore | [`announce`] |
 //! | what moderators are told of accounts | [`info`] |
 //! | another signing key | [`rotate`] |
 //! | invite codes, made by the operator and earned | [`invite`] |
@@ -20,6 +21,7 @@
 //!
 //! Not for: signing in (`service::auth`).
 
+pub mod announce;
 mod changing;
 pub mod create;
 pub mod disposable_email;

@@ -191,7 +191,7 @@ pub(super) fn no_handle() -> Option<Handle> {
 }
 
 /// Appends `#account` with what the account's row says now (AC-1); returns the row.
-fn announce_status(tx: &mut WriteTx<'_>, did: &Did) -> Result<Account, StatusError> {
+pub(super) fn announce_status(tx: &mut WriteTx<'_>, did: &Did) -> Result<Account, StatusError> {
     let account = account::get_by_did(tx, did)?.ok_or(StatusError::NoAccount)?;
     let status = account.status();
     append_account(tx, did, status == Status::Active, status.as_str())?;
