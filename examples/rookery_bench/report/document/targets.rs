@@ -34,6 +34,7 @@ impl fmt::Display for Verdict {
 /// How many times better ours is than theirs.
 type Ratio = fn(&Measured, &Measured) -> Option<f64>;
 type Judge = fn(&Measured, Option<&Measured>, &Machine) -> (String, Verdict);
+type GrowthJudge = fn(&[(f64, &Measured)]) -> (String, Verdict);
 
 /// A line of the table.
 pub struct Target {
@@ -250,7 +251,7 @@ pub struct GrowthTarget {
     /// What is to be reached, in words.
     pub wanted: &'static str,
     /// Says what was measured at the points, smallest first.
-    pub judge: fn(&[(f64, &Measured)]) -> (String, Verdict),
+    pub judge: GrowthJudge,
 }
 
 /// How many times dearer the last point is than the first: by its median, and by the processor time.
