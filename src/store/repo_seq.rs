@@ -5,10 +5,13 @@
 
 use atproto::syntax::Did;
 use bytes::Bytes;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, Rows};
 
 use super::StoreError;
 use crate::time::Micros;
+
+/// Frames removed in one step, in bytes: a frame's pages are read to be freed, and other writes wait meanwhile.
+const STEP_BYTES_MAX: i64 = 1 << 20;
 
 /// Frames after `cursor` in ascending order of their number: at most `frames_max`, and no more once they pass
 /// `bytes_max` together.
@@ -72,21 +75,130 @@ pub fn first_since(db: &Connection, since: Micros) -> Result<Option<i64>, StoreE
     Ok(statement.query_row([since], |row| row.get(0)).optional()?)
 }
 
-/// Removes up to `limit` events numbered below `seq`, oldest first; returns how many. Repeat until it is below `limit`.
+/// Removes events numbered below `seq`, oldest first: at most `limit`, and no more once they pass [`STEP_BYTES_MAX`]
+/// together. Returns how many; repeat until there are none.
 pub fn delete_below(db: &Connection, seq: i64, limit: u32) -> Result<usize, StoreError> {
-    let mut statement = db.prepare_cached(
-        "DELETE FROM repo_seq
-         WHERE seq IN (SELECT seq FROM repo_seq WHERE seq < ?1 ORDER BY seq LIMIT ?2)",
-    )?;
-    Ok(statement.execute((seq, limit))?)
+    let mut statement =
+        db.prepare_cached("SELECT seq, length(frame) FROM repo_seq WHERE seq < ?1 ORDER BY seq LIMIT ?2")?;
+    let Some(last) = last_of_step(statement.query((seq, limit))?)? else { return Ok(0) };
+    Ok(db.prepare_cached("DELETE FROM repo_seq WHERE seq <= ?1")?.execute([last])?)
 }
 
-/// Removes up to `limit` events about `did` numbered below `seq` (EV-12: a deleted account keeps only its last
-/// `#account`); returns how many. Repeat until it is below `limit`.
+/// Removes events about `did` numbered below `seq` (EV-12: a deleted account keeps only its last `#account`), oldest first:
+/// at most `limit`, and no more once they pass [`STEP_BYTES_MAX`] together. Returns how many; repeat until there are none.
 pub fn delete_of_did_before(db: &Connection, did: &Did, seq: i64, limit: u32) -> Result<usize, StoreError> {
     let mut statement = db.prepare_cached(
-        "DELETE FROM repo_seq
-         WHERE seq IN (SELECT seq FROM repo_seq WHERE did = ?1 AND seq < ?2 ORDER BY seq LIMIT ?3)",
+        "SELECT seq, length(frame) FROM repo_seq WHERE did = ?1 AND seq < ?2 ORDER BY seq LIMIT ?3",
     )?;
-    Ok(statement.execute((did.as_str(), seq, limit))?)
+    let Some(last) = last_of_step(statement.query((did.as_str(), seq, limit))?)? else { return Ok(0) };
+    Ok(db
+        .prepare_cached("DELETE FROM repo_seq WHERE did = ?1 AND seq <= ?2")?
+        .execute((did.as_str(), last))?)
+}
+
+/// The number of the row with which a step is full; `None` without rows. The length of a frame is in the head of its row:
+/// its pages are not read for it.
+fn last_of_step(mut rows: Rows<'_>) -> Result<Option<i64>, StoreError> {
+    let (mut last, mut bytes) = (None, 0);
+    while bytes < STEP_BYTES_MAX {
+        let Some(row) = rows.next()? else { break };
+        last = Some(row.get(0)?);
+        bytes += row.get::<_, i64>(1)?;
+    }
+    Ok(last)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use super::*;
+
+    const DID: &str = "did:plc:ewvi7nxzyoun6zhxrhs64oiz";
+    const OTHER_DID: &str = "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa";
+
+    /// A log of frames of these sizes, in bytes, about two accounts in turn.
+    fn log(sizes: &[usize]) -> Connection {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch(include_str!("../../migrations/0001_init.sql")).unwrap();
+        for (n, size) in sizes.iter().map(|size| i64::try_from(*size).unwrap()).enumerate() {
+            let did = if n % 2 == 0 { DID } else { OTHER_DID };
+            db.execute(
+                "INSERT INTO repo_seq (did, created_at, frame) VALUES (?1, 1, zeroblob(?2))",
+                (did, size),
+            )
+            .unwrap();
+        }
+        db
+    }
+
+    fn seqs(db: &Connection) -> Vec<i64> {
+        let mut statement = db.prepare("SELECT seq FROM repo_seq ORDER BY seq").unwrap();
+        statement.query_map((), |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+    }
+
+    #[test]
+    fn a_step_ends_when_its_rows_or_its_bytes_are_used_up() {
+        const MIB: usize = 1 << 20;
+        let db = log(&[100, 100, MIB / 2, MIB / 2, 2 * MIB, 100, 100]);
+        assert_eq!(delete_below(&db, 7, 1).unwrap(), 1);
+        assert_eq!(delete_below(&db, 7, 500).unwrap(), 3, "2 to 4 are a step");
+        assert_eq!(delete_below(&db, 7, 500).unwrap(), 1, "one larger than the budget is a step of its own");
+        assert_eq!(delete_below(&db, 7, 500).unwrap(), 1);
+        assert_eq!(delete_below(&db, 7, 500).unwrap(), 0);
+        assert_eq!(seqs(&db), [7]);
+    }
+
+    #[test]
+    fn events_of_one_account_go_and_those_of_others_stay() {
+        const MIB: usize = 1 << 20;
+        let db = log(&[100, 100, MIB, 100, 100, 100, 100]);
+        let did = Did::parse(DID).unwrap();
+        assert_eq!(delete_of_did_before(&db, &did, 7, 500).unwrap(), 2, "1 and 3 are a step");
+        assert_eq!(delete_of_did_before(&db, &did, 7, 500).unwrap(), 1);
+        assert_eq!(delete_of_did_before(&db, &did, 7, 500).unwrap(), 0);
+        assert_eq!(seqs(&db), [2, 4, 6, 7]);
+    }
+
+    /// What a step costs must not grow with the log: nothing is scanned and nothing is sorted.
+    #[test]
+    fn every_statement_finds_its_rows_by_an_index() {
+        let db = log(&[100; 4]);
+        let plan = |sql: &str| {
+            let mut statement = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            for n in 1..=statement.parameter_count() {
+                statement.raw_bind_parameter(n, 1).unwrap();
+            }
+            let (mut rows, mut plan) = (statement.raw_query(), Vec::new());
+            while let Some(row) = rows.next().unwrap() {
+                plan.push(row.get::<_, String>(3).unwrap());
+            }
+            plan.join("; ")
+        };
+        for (sql, expected) in [
+            (
+                "SELECT seq, length(frame) FROM repo_seq WHERE seq < ?1 ORDER BY seq LIMIT ?2",
+                "SEARCH repo_seq USING INTEGER PRIMARY KEY (rowid<?)",
+            ),
+            ("DELETE FROM repo_seq WHERE seq <= ?1", "SEARCH repo_seq USING INTEGER PRIMARY KEY (rowid<?)"),
+            (
+                "SELECT seq, length(frame) FROM repo_seq WHERE did = ?1 AND seq < ?2 ORDER BY seq LIMIT ?3",
+                "SEARCH repo_seq USING INDEX repo_seq_did (did=? AND rowid<?)",
+            ),
+            (
+                "DELETE FROM repo_seq WHERE did = ?1 AND seq <= ?2",
+                "SEARCH repo_seq USING INDEX repo_seq_did (did=? AND rowid<?)",
+            ),
+            (
+                "SELECT seq FROM repo_seq WHERE created_at >= ?1 ORDER BY created_at, seq LIMIT 1",
+                "SEARCH repo_seq USING COVERING INDEX repo_seq_created (created_at>?)",
+            ),
+        ] {
+            assert!(
+                include_str!("repo_seq.rs").matches(sql).count() >= 2,
+                "the statement has changed: {sql}"
+            );
+            assert_eq!(plan(sql), expected, "{sql}");
+        }
+    }
 }

@@ -62,8 +62,13 @@ impl WriteTx<'_> {
     ) -> Result<i64, StoreError> {
         let seq = self.last_seq + 1;
         let frame = Bytes::from(frame(seq, Datetime::from_micros(self.now)).encode());
+        // The log keeps its own time, which stands still when the clock steps back: what lies after an event is never
+        // older than it, and pruning by time takes no event before its time.
         self.connection
-            .prepare_cached("INSERT INTO repo_seq (seq, did, created_at, frame) VALUES (?1, ?2, ?3, ?4)")?
+            .prepare_cached(
+                "INSERT INTO repo_seq (seq, did, created_at, frame)
+                 VALUES (?1, ?2, MAX(?3, IFNULL((SELECT created_at FROM repo_seq ORDER BY seq DESC LIMIT 1), ?3)), ?4)",
+            )?
             .execute((seq, did.as_str(), self.now, &frame[..]))?;
         self.last_seq = seq;
         self.frames.push((seq, frame));
@@ -80,11 +85,11 @@ impl WriteTx<'_> {
     }
 
     /// Removes up to `limit` events about `did` numbered below `seq`; returns how many. Whoever subscribes after the
-    /// commit does not see them, whether they stood in the table or also in memory. Repeat until it is below `limit`.
+    /// commit does not see them, whether they stood in the table or also in memory. Repeat until there are none.
     pub fn remove_events(&mut self, did: &Did, seq: i64, limit: u32) -> Result<usize, StoreError> {
-        let removed = repo_seq::delete_of_did_before(self.connection, did, seq, limit)?;
-        self.removed_events |= removed > 0;
-        Ok(removed)
+        // Also when the table has none: what was pruned may still stand in memory.
+        self.removed_events = true;
+        repo_seq::delete_of_did_before(self.connection, did, seq, limit)
     }
 }
 

@@ -3,6 +3,8 @@
 //!
 //! Not for: deciding that an account is deleted ([`super::status`]).
 
+use std::time::Duration;
+
 use super::Accounts;
 use crate::store::{
     StoreError,
@@ -11,6 +13,8 @@ use crate::store::{
 
 /// Events removed in one transaction.
 pub(super) const STEP_EVENTS: u32 = 100;
+/// Left to other writes between two of these.
+const STEP_PAUSE: Duration = Duration::from_millis(5);
 
 impl Accounts {
     /// Waits until an account has been deleted since the last call.
@@ -40,9 +44,10 @@ impl Accounts {
         loop {
             let did = did.clone();
             let removed = parts.store.write(move |tx| tx.remove_events(&did, seq, STEP_EVENTS)).await?;
-            if removed < STEP_EVENTS as usize {
+            if removed == 0 {
                 break;
             }
+            tokio::time::sleep(STEP_PAUSE).await;
         }
         parts.blobs.release_all(account_id).await?;
         // An import that is running fails at its end, and then removes what it made.

@@ -1,6 +1,6 @@
 //! Letting go of events that have left the replay window (EV-12).
 
-use std::sync::atomic::Ordering;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use super::Firehose;
 use crate::{
@@ -9,7 +9,9 @@ use crate::{
 };
 
 /// Events removed in one transaction, so that writes get their turn in between.
-const STEP_ROWS_MAX: u32 = 500;
+const STEP_ROWS_MAX: u32 = 200;
+/// Left to other writes between two steps.
+const STEP_PAUSE: Duration = Duration::from_millis(10);
 /// How much longer than the window events stay, so that whoever is replaying from the window's edge gets there.
 const SLACK: Micros = 3600 * SECOND;
 
@@ -36,10 +38,11 @@ impl Firehose {
         loop {
             let deleted =
                 shared.store.write(move |tx| repo_seq::delete_below(tx, bound, STEP_ROWS_MAX)).await?;
-            pruned += deleted;
-            if deleted < STEP_ROWS_MAX as usize {
+            if deleted == 0 {
                 return Ok(pruned);
             }
+            pruned += deleted;
+            tokio::time::sleep(STEP_PAUSE).await;
         }
     }
 }
