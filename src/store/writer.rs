@@ -3,13 +3,21 @@
 //!
 //! It also numbers firehose events: `seq` is drawn inside the transaction that stores the frame, and frames
 //! reach the [`Ring`] only after the commit (invariants 1 and 2).
+//!
+//! When the disk fails, the whole group fails, and the next one starts from what is on disk. Two habits of SQLite need
+//! care. Some errors (disk full, I/O) make it roll back and go on without a transaction, in which each statement would
+//! be a commit of its own: nothing but the one COMMIT here may commit. And a COMMIT whose flush failed has left its
+//! frames in the write-ahead log, where a crash would bring them back: they are overwritten before anything else.
 
 use std::{
     collections::VecDeque,
     ops::Deref,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use atproto::{
@@ -258,10 +266,23 @@ impl Writer {
         connection.set_prepared_statement_cache_capacity(256);
         let last_seq = stored_last_seq(&connection)?;
         let ring = Arc::new(Ring::new(options.ring_bytes_max, last_seq));
+        let may_commit = Arc::new(AtomicBool::new(false));
+        let allowed = may_commit.clone();
+        // True makes SQLite roll back instead.
+        connection.commit_hook(Some(move || !allowed.load(Ordering::Relaxed)))?;
         let (queue, jobs) = mpsc::channel(QUEUE_CHANGES_MAX);
         let (close, closing) = watch::channel(false);
         let (done, closed) = watch::channel(false);
-        let mut worker = Worker { connection, clock, last_seq, ring: ring.clone(), jobs, closing };
+        let mut worker = Worker {
+            connection,
+            may_commit,
+            clock,
+            last_seq,
+            doubtful: None,
+            ring: ring.clone(),
+            jobs,
+            closing,
+        };
         std::thread::Builder::new()
             .name("store-writer".into())
             .spawn(move || {
@@ -300,8 +321,12 @@ impl Writer {
 
 struct Worker {
     connection: Connection,
+    /// What the connection's commit hook goes by: set around our COMMIT only.
+    may_commit: Arc<AtomicBool>,
     clock: Clock,
     last_seq: i64,
+    /// The last number in a COMMIT that failed, as long as a crash could still bring that commit back.
+    doubtful: Option<i64>,
     ring: Arc<Ring>,
     jobs: mpsc::Receiver<Box<dyn Job>>,
     closing: watch::Receiver<bool>,
@@ -325,15 +350,52 @@ impl Worker {
     }
 
     fn commit_group(&mut self, mut group: Vec<Box<dyn Job>>) {
-        let committed = self.apply_group(&mut group).map_err(|error| error.to_string());
+        // A group that fails here is not even tried: whoever waits in it is told so, and the next one tries again.
+        let committed =
+            self.settle().and_then(|()| self.apply_group(&mut group)).map_err(|error| error.to_string());
         if let Err(error) = &committed {
             tracing::error!(%error, changes = group.len(), "a group of changes was not committed");
-            // Leaves nothing open; fails when SQLite has already rolled back.
-            let _ = self.connection.execute_batch("ROLLBACK");
+            self.roll_back();
         }
         for job in group {
             job.answer(committed.clone());
         }
+        if let Err(error) = self.settle() {
+            tracing::warn!(%error, "what a failed commit left in the write-ahead log is still there");
+        }
+    }
+
+    /// Overwrites what a failed COMMIT has left in the write-ahead log with a commit that says nothing: it takes the
+    /// numbers of the failed one out of use, so that none of them can ever stand for two events.
+    fn settle(&mut self) -> Result<(), StoreError> {
+        let Some(doubtful) = self.doubtful else { return Ok(()) };
+        let settled = self.skip_numbers(doubtful);
+        match settled {
+            Ok(last_seq) => (self.last_seq, self.doubtful) = (last_seq, None),
+            Err(_) => self.roll_back(),
+        }
+        settled.map(|_| ())
+    }
+
+    /// Makes the next number larger than `seq` plus one; returns the last one that is taken. Always a change on disk.
+    fn skip_numbers(&self, seq: i64) -> Result<i64, StoreError> {
+        self.connection.execute_batch("BEGIN IMMEDIATE")?;
+        let last_seq = stored_last_seq(&self.connection)?.max(seq) + 1;
+        repo_seq::set_last_seq(&self.connection, last_seq)?;
+        self.commit()?;
+        Ok(last_seq)
+    }
+
+    fn commit(&self) -> Result<(), StoreError> {
+        self.may_commit.store(true, Ordering::Relaxed);
+        let committed = self.connection.execute_batch("COMMIT");
+        self.may_commit.store(false, Ordering::Relaxed);
+        Ok(committed?)
+    }
+
+    /// Leaves nothing open; fails when SQLite has already rolled back.
+    fn roll_back(&self) {
+        let _ = self.connection.execute_batch("ROLLBACK");
     }
 
     fn apply_group(&mut self, group: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
@@ -356,7 +418,9 @@ impl Worker {
                 Refusal::UndoneAlone => {
                     let (last_seq, n_frames) = (tx.last_seq, tx.frames.len());
                     tx.connection.prepare_cached("SAVEPOINT change")?.execute(())?;
-                    if !job.apply(&mut tx) {
+                    let keep = job.apply(&mut tx);
+                    still_open(tx.connection)?;
+                    if !keep {
                         tx.connection.prepare_cached("ROLLBACK TO change")?.execute(())?;
                         tx.last_seq = last_seq;
                         tx.frames.truncate(n_frames);
@@ -365,14 +429,19 @@ impl Worker {
                 }
                 Refusal::BeforeWriting => {
                     let changed = tx.connection.total_changes();
-                    if !job.apply(&mut tx) && tx.connection.total_changes() != changed {
+                    let keep = job.apply(&mut tx);
+                    still_open(tx.connection)?;
+                    if !keep && tx.connection.total_changes() != changed {
                         return Err(StoreError::NotCommitted("a change failed half done".into()));
                     }
                 }
             }
         }
         let WriteTx { last_seq, frames, removed_events, .. } = tx;
-        self.connection.execute_batch("COMMIT")?;
+        if let Err(error) = self.commit() {
+            self.doubtful = Some(last_seq);
+            return Err(error);
+        }
         let skipped = last_seq > frames.last().map_or(self.last_seq, |(seq, _)| *seq);
         self.last_seq = last_seq;
         if removed_events || skipped {
@@ -383,6 +452,15 @@ impl Worker {
         }
         Ok(())
     }
+}
+
+/// Some errors of the disk make SQLite roll the whole transaction back by itself; what came after would not be undone
+/// together with the rest.
+fn still_open(db: &Connection) -> Result<(), StoreError> {
+    if db.is_autocommit() {
+        return Err(StoreError::NotCommitted("the disk failed in the middle of a group".into()));
+    }
+    Ok(())
 }
 
 /// The number of the newest event ever stored, also when it has been pruned since (invariant 2).
@@ -507,6 +585,58 @@ mod tests {
         assert!(matches!(beside, Err(StoreError::NotCommitted(_))), "{beside:?}");
         assert_eq!(store.write(announce).await.unwrap(), 2, "nothing of the group is left");
         assert_eq!(seqs(store.ring().after(0, ANY, ANY).unwrap()), [1, 2]);
+    }
+
+    #[tokio::test]
+    async fn an_error_that_ends_the_transaction_fails_its_group_and_commits_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path()).await;
+        for swallowed in [true, false] {
+            // SQLite rolls back by itself when a statement that writes is interrupted, as it does when the disk is full.
+            let interrupted = store.write_checked(move |tx| {
+                tx.progress_handler(1, Some(|| true)).unwrap();
+                let outcome = announce(tx);
+                tx.progress_handler(0, None::<fn() -> bool>).unwrap();
+                assert!(outcome.is_err() && tx.is_autocommit());
+                // What follows would be a commit of its own.
+                let beside = tx.execute("INSERT INTO server_secret (name, sealed) VALUES ('a', x'00')", ());
+                assert!(beside.is_err());
+                if swallowed { Ok(()) } else { outcome.map(|_| ()) }
+            });
+            let (interrupted, beside) = together(&store, interrupted, store.write(announce)).await;
+            assert!(interrupted.is_err());
+            assert!(matches!(beside, Err(StoreError::NotCommitted(_))), "{beside:?}");
+        }
+        let left = store.read::<i64, StoreError, _>(|db| {
+            Ok(db.query_row(
+                "SELECT (SELECT COUNT(*) FROM server_secret) + COUNT(*) FROM repo_seq",
+                (),
+                |row| row.get(0),
+            )?)
+        });
+        assert_eq!(left.await.unwrap(), 0);
+        assert_eq!(store.write(announce).await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn the_numbers_of_a_commit_that_failed_are_never_given_out_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path()).await;
+        assert_eq!(store.write(announce).await.unwrap(), 1);
+        // A reference that is looked at only by COMMIT.
+        let unsound = store.write(|tx| {
+            tx.execute_batch(
+                "PRAGMA defer_foreign_keys = ON;
+                 INSERT INTO signing_key (account_id, did_key, sealed) VALUES (99, '', x'');",
+            )?;
+            announce(tx)
+        });
+        let (unsound, beside) = together(&store, unsound, store.write(announce)).await;
+        assert!(unsound.is_err() && beside.is_err());
+        // 2 and 3 stood in the commit that failed; 4 is the change that overwrites what is left of it.
+        assert_eq!(store.write(announce).await.unwrap(), 5);
+        assert_eq!(seqs(store.ring().after(0, ANY, ANY).unwrap()), [1, 5]);
+        drop(store);
     }
 
     /// Runs two changes in one group: both are queued while the writer is busy with another.
