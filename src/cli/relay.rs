@@ -120,7 +120,7 @@ async fn status(args: StatusArgs) -> anyhow::Result<ExitCode> {
     local.close().await;
     let mut out = std::io::stdout().lock();
     if !args.json {
-        writeln!(out, "{} has {} relays to ask", relays.hostname(), reports.len())?;
+        writeln!(out, "what relays think of {}:", relays.hostname())?;
     }
     for report in &reports {
         match args.json {
