@@ -18,11 +18,12 @@ const SCENARIOS: &str = "create-account,create-session,create-record-16,create-r
     backfill,firehose-1,firehose-100,firehose-1000,apply-writes,upload-blob,get-record,list-records,get-repo,import-1k,\
     import-100k";
 
-/// The program, beside the test's own. Built here: which tests are asked for decides whether cargo has done so.
+/// The program, beside the test's own. Built here: which tests are asked for decides whether cargo has done so. With the
+/// features of the whole workspace, as `./test.sh` builds, or all of it would be built once more.
 fn program() -> &'static Path {
     static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
         let built = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--locked", "--example", "rookery-bench"])
+            .args(["build", "--quiet", "--locked", "--workspace", "--example", "rookery-bench"])
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .status();
         assert!(built.unwrap().success());
