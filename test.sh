@@ -29,7 +29,7 @@ rust_tests() {
     # --workspace takes in the protocol crate; documentation examples are part of it.
     cargo test --workspace
     # Those that wait for a real interval.
-    cargo test --test firehose -- --ignored
+    cargo test --workspace --test firehose -- --ignored
 }
 
 script_tests() {
