@@ -115,7 +115,7 @@ pub(super) enum Refusal {
 trait Job: Send {
     /// What an error of [`Job::apply`] means.
     fn refusal(&self) -> Refusal;
-    /// True: keep. False: undo the savepoint.
+    /// True: keep. False: refused; see [`Job::refusal`].
     fn apply(&mut self, tx: &mut WriteTx<'_>) -> bool;
     /// Called after COMMIT; `Err` says why the group is not on disk.
     fn answer(self: Box<Self>, committed: Result<(), String>);

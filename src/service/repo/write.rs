@@ -4,8 +4,8 @@
 //! apply_writes -> prepare (no transaction) -> queue -> commit: head, no-ops and swaps, tree, sign, rows, blobs, event
 //! ```
 //!
-//! What may not be written is found before the first row changes; should a later step fail all the same, the savepoint
-//! of the change undoes it (see [`crate::store::writer`]).
+//! What may not be written is found before the first row changes, so no savepoint is needed; should a later step fail all
+//! the same, the whole group of changes is undone (see [`crate::store::writer`]).
 //!
 //! Not for: replacing a whole repository ([`super::import`]).
 
