@@ -68,11 +68,24 @@ pub fn first_after(db: &Connection, cursor: i64) -> Result<Option<(i64, Micros)>
     Ok(statement.query_row([cursor], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
 }
 
-/// Number of the first event that is not older than `since`; `None` when there is none.
+/// Number of the first event that is not older than `since`; `None` when there is none. Times in the log never go back:
+/// it is found in at most 64 steps, however long the log is.
 pub fn first_since(db: &Connection, since: Micros) -> Result<Option<i64>, StoreError> {
-    let mut statement = db
-        .prepare_cached("SELECT seq FROM repo_seq WHERE created_at >= ?1 ORDER BY created_at, seq LIMIT 1")?;
-    Ok(statement.query_row([since], |row| row.get(0)).optional()?)
+    let mut newest = db.prepare_cached("SELECT seq, created_at FROM repo_seq ORDER BY seq DESC LIMIT 1")?;
+    let newest = newest.query_row((), |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    let Some((newest, _)) = newest.filter(|(_, created_at): &(i64, Micros)| *created_at >= since) else {
+        return Ok(None);
+    };
+    // The first event numbered `high` or above is not older; none numbered `low` or below is.
+    let (mut low, mut high) = (0, newest);
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        match first_after(db, middle - 1)? {
+            Some((seq, created_at)) if created_at < since => low = seq,
+            _ => high = middle,
+        }
+    }
+    Ok(first_after(db, high - 1)?.map(|(seq, _)| seq))
 }
 
 /// Removes events numbered below `seq`, oldest first: at most `limit`, and no more once they pass [`STEP_BYTES_MAX`]
@@ -160,6 +173,30 @@ mod tests {
         assert_eq!(seqs(&db), [2, 4, 6, 7]);
     }
 
+    /// The search against a look at every row, with events that share a moment and numbers that are left out.
+    #[test]
+    fn the_first_event_since_a_moment_is_found_wherever_numbers_are_left_out() {
+        for gap in [1, 2, 7, 1000, 1 << 40] {
+            let db = log(&[]);
+            assert_eq!(first_since(&db, 0).unwrap(), None);
+            let mut events = Vec::new();
+            for n in 1..=40_i64 {
+                let (seq, created_at) = (n * n / 3 + (n / 9) * gap + n, n / 3 * 10);
+                db.execute(
+                    "INSERT INTO repo_seq (seq, did, created_at, frame) VALUES (?1, '', ?2, x'')",
+                    (seq, created_at),
+                )
+                .unwrap();
+                events.push((seq, created_at));
+                for since in -1..=created_at + 1 {
+                    let first = events.iter().find(|(_, created_at)| *created_at >= since);
+                    let found = first_since(&db, since).unwrap();
+                    assert_eq!(found, first.map(|(seq, _)| *seq), "since {since} of {events:?}");
+                }
+            }
+        }
+    }
+
     /// What a step costs must not grow with the log: nothing is scanned and nothing is sorted.
     #[test]
     fn every_statement_finds_its_rows_by_an_index() {
@@ -190,9 +227,10 @@ mod tests {
                 "SEARCH repo_seq USING INDEX repo_seq_did (did=? AND rowid<?)",
             ),
             (
-                "SELECT seq FROM repo_seq WHERE created_at >= ?1 ORDER BY created_at, seq LIMIT 1",
-                "SEARCH repo_seq USING COVERING INDEX repo_seq_created (created_at>?)",
+                "SELECT seq, created_at FROM repo_seq WHERE seq > ?1 ORDER BY seq LIMIT 1",
+                "SEARCH repo_seq USING INTEGER PRIMARY KEY (rowid>?)",
             ),
+            ("SELECT seq, created_at FROM repo_seq ORDER BY seq DESC LIMIT 1", "SCAN repo_seq"),
         ] {
             assert!(
                 include_str!("repo_seq.rs").matches(sql).count() >= 2,
