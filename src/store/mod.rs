@@ -17,6 +17,7 @@ pub mod deleted_account;
 pub mod dev_plc_operation;
 pub mod did_cache;
 pub mod email_token;
+pub mod failure;
 pub mod invite_code;
 pub mod lane;
 pub mod mst_node;
@@ -42,8 +43,11 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags};
 
-use self::writer::Refusal;
-pub use self::{sequence_mark::SequenceMark, writer::WriteTx};
+pub use self::{failure::Cause, sequence_mark::SequenceMark, writer::WriteTx};
+use self::{
+    failure::{GroupFailure, NoRoom},
+    writer::Refusal,
+};
 use crate::time::Clock;
 
 /// Why the store could not do what it was asked.
@@ -63,9 +67,18 @@ pub enum StoreError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// The group that this change was part of did not reach the disk; nothing of it is kept.
+    /// The change itself failed; nothing of it is kept.
     #[error("the change was not committed: {0}")]
     NotCommitted(String),
+    /// The group that this change was part of did not reach the disk. [`GroupFailure::kept`] says what is left of it.
+    #[error("the changes were not committed: {0}")]
+    GroupFailed(#[source] GroupFailure),
+    /// SQLite has given up the transaction in the middle of a group; nothing of the group is kept.
+    #[error("the disk failed in the middle of a group")]
+    RolledBack(Cause),
+    /// Refused early: the disk has less free space than the reserve.
+    #[error("no room: {0}")]
+    NoRoom(#[source] NoRoom),
     /// A stored value is not what its column promises.
     #[error("table {table}, column {column} holds a value that cannot be read")]
     Corrupt {
@@ -80,6 +93,23 @@ pub enum StoreError {
     /// The store is shutting down.
     #[error("the server is stopping")]
     Closed,
+}
+
+impl StoreError {
+    /// What has to change for the same thing to succeed.
+    pub fn cause(&self) -> Cause {
+        match self {
+            StoreError::Database(error) => Cause::of_sqlite(error),
+            StoreError::File { source, .. } => Cause::of_file(source),
+            StoreError::GroupFailed(failure) => failure.cause,
+            StoreError::RolledBack(cause) => *cause,
+            StoreError::NoRoom(_) => Cause::Full,
+            StoreError::Busy | StoreError::Closed => Cause::Busy,
+            StoreError::Migrate(_) | StoreError::NotCommitted(_) | StoreError::Corrupt { .. } => {
+                Cause::Program
+            }
+        }
+    }
 }
 
 /// Where the store lives and how much it may use.
@@ -120,6 +150,7 @@ pub struct Store {
 struct Inner {
     options: StoreOptions,
     writer: writer::Writer,
+    /// Connections that nobody is using. One that is missing is opened when it is needed.
     readers: Mutex<Vec<Connection>>,
     lanes: lane::Lanes,
 }
@@ -167,7 +198,7 @@ impl Store {
     where
         F: FnOnce(&mut WriteTx<'_>) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
-        E: From<StoreError> + Send + 'static,
+        E: From<StoreError> + std::error::Error + Send + 'static,
     {
         self.inner.writer.run(Refusal::UndoneAlone, change).await
     }
@@ -178,7 +209,7 @@ impl Store {
     where
         F: FnOnce(&mut WriteTx<'_>) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
-        E: From<StoreError> + Send + 'static,
+        E: From<StoreError> + std::error::Error + Send + 'static,
     {
         self.inner.writer.run(Refusal::BeforeWriting, change).await
     }
@@ -189,21 +220,28 @@ impl Store {
     where
         F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
-        E: From<StoreError> + Send + 'static,
+        E: From<StoreError> + std::error::Error + Send + 'static,
     {
         let inner = self.inner.clone();
         let turn = self.inner.lanes.enter().await?;
         let outcome = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            let taken = inner.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let Some(connection) = taken else { return Err(StoreError::Closed.into()) };
+            let connection = inner.take_reader()?;
             let result = match connection.execute_batch("BEGIN") {
                 Ok(()) => query(&connection),
                 Err(error) => Err(StoreError::from(error).into()),
             };
             // A read transaction has nothing to lose; a failed COMMIT leaves nothing behind.
-            let _ = connection.execute_batch("COMMIT");
-            inner.readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            let ended = connection.execute_batch("COMMIT");
+            // SQLite may hold on to an error of the disk for as long as the connection lives: the next reader gets a
+            // new one.
+            let is_sound = match &result {
+                Err(error) => !matches!(Cause::of(error), Some(Cause::Disk | Cause::Full)),
+                Ok(_) => ended.is_ok(),
+            };
+            if is_sound && connection.is_autocommit() {
+                inner.readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            }
             result
         })
         .await;
@@ -235,6 +273,14 @@ impl Store {
     /// Waits for queued changes and stops the writer thread. Changes handed in later are refused.
     pub async fn close(&self) {
         self.inner.writer.close().await;
+    }
+}
+
+impl Inner {
+    /// A connection of the pool, or a new one in place of one that was not fit to be given back.
+    fn take_reader(&self) -> Result<Connection, StoreError> {
+        let taken = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        taken.map_or_else(|| open_reader(&self.options.data_dir.join("rookery.sqlite")), Ok)
     }
 }
 
@@ -293,5 +339,32 @@ mod tests {
         assert!(futures::poll!(next.as_mut()).is_pending(), "the connection is still in use");
         go_on.send(()).unwrap();
         next.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_failed_or_panicked_is_opened_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = StoreOptions { readers: 1, ..StoreOptions::at(dir.path()) };
+        let store = Store::open(options, Clock::system()).await.unwrap();
+        let mark = |db: &Connection| db.execute_batch("CREATE TEMP TABLE mark (x)");
+        let is_marked =
+            || store.read(|db| Ok::<_, StoreError>(db.prepare("SELECT x FROM temp.mark").is_ok()));
+        // `query_only` is what keeps readers from making tables; a mark of the connection is what this wants to see.
+        let set = move |db: &Connection| db.execute_batch("PRAGMA query_only = OFF").and_then(|()| mark(db));
+
+        store.read(move |db| set(db).map_err(StoreError::from)).await.unwrap();
+        assert!(is_marked().await.unwrap(), "a sound connection is used again");
+        let io_error =
+            || rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR), None);
+        let failed = store.read(move |_| Err::<(), StoreError>(io_error().into())).await;
+        assert_eq!(failed.unwrap_err().cause(), Cause::Disk);
+        assert!(!is_marked().await.unwrap(), "one that has met an I/O error is not");
+
+        let panicked = store.read(|_| -> Result<(), StoreError> { panic!("a mistake in a query") }).await;
+        assert!(matches!(panicked, Err(StoreError::Closed)));
+        assert!(!is_marked().await.unwrap(), "a panic takes one connection, not the pool");
+        let left_open = store.read(|db| Ok::<_, StoreError>(db.execute_batch("COMMIT; BEGIN; BEGIN")?)).await;
+        assert!(left_open.is_err());
+        assert!(!is_marked().await.unwrap());
     }
 }

@@ -7,7 +7,9 @@
 //! When the disk fails, the whole group fails, and the next one starts from what is on disk. Two habits of SQLite need
 //! care. Some errors (disk full, I/O) make it roll back and go on without a transaction, in which each statement would
 //! be a commit of its own: nothing but the one COMMIT here may commit. And a COMMIT whose flush failed has left its
-//! frames in the write-ahead log, where a crash would bring them back: they are overwritten before anything else.
+//! frames in the write-ahead log, where a crash would bring them back: they are overwritten before anyone is answered,
+//! and as long as they could not be, nothing else is written. docs/decisions/0013-what-a-failed-commit-leaves.md says
+//! what is known when.
 
 use std::{
     collections::VecDeque,
@@ -28,7 +30,11 @@ use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{StoreError, StoreOptions, repo_seq};
+use super::{
+    Cause, StoreError, StoreOptions,
+    failure::{GroupFailure, Kept, LogPace, is_torn},
+    repo_seq,
+};
 use crate::time::{Clock, Micros};
 
 /// Changes waiting for the writer before callers have to wait for a place.
@@ -117,8 +123,10 @@ trait Job: Send {
     fn refusal(&self) -> Refusal;
     /// True: keep. False: refused; see [`Job::refusal`].
     fn apply(&mut self, tx: &mut WriteTx<'_>) -> bool;
+    /// The part that storage has in the failure of [`Job::apply`].
+    fn cause(&self) -> Option<Cause>;
     /// Called after COMMIT; `Err` says why the group is not on disk.
-    fn answer(self: Box<Self>, committed: Result<(), String>);
+    fn answer(self: Box<Self>, committed: Result<(), GroupFailure>);
 }
 
 struct Change<T, E, F> {
@@ -132,7 +140,7 @@ impl<T, E, F> Job for Change<T, E, F>
 where
     F: FnOnce(&mut WriteTx<'_>) -> Result<T, E> + Send,
     T: Send,
-    E: From<StoreError> + Send,
+    E: From<StoreError> + std::error::Error + Send + 'static,
 {
     fn refusal(&self) -> Refusal {
         self.refusal
@@ -148,14 +156,16 @@ where
         keep
     }
 
-    fn answer(self: Box<Self>, committed: Result<(), String>) {
+    fn cause(&self) -> Option<Cause> {
+        self.outcome.as_ref()?.as_ref().err().and_then(|error| Cause::of(error))
+    }
+
+    fn answer(self: Box<Self>, committed: Result<(), GroupFailure>) {
         let outcome = match (self.outcome, committed) {
             (Some(Err(error)), _) => Err(error),
             (Some(Ok(value)), Ok(())) => Ok(value),
-            (Some(Ok(_)), Err(why)) => Err(StoreError::NotCommitted(why).into()),
-            (None, committed) => {
-                Err(StoreError::NotCommitted(committed.err().unwrap_or_else(|| "not applied".into())).into())
-            }
+            (_, Err(failure)) => Err(StoreError::GroupFailed(failure).into()),
+            (None, Ok(())) => Err(StoreError::NotCommitted("not applied".into()).into()),
         };
         // The caller may have gone; the change stands all the same.
         let _ = self.reply.send(outcome);
@@ -279,6 +289,8 @@ impl Writer {
             clock,
             last_seq,
             doubtful: None,
+            is_failing: false,
+            log_pace: LogPace::new(),
             ring: ring.clone(),
             jobs,
             closing,
@@ -301,7 +313,7 @@ impl Writer {
     where
         F: FnOnce(&mut WriteTx<'_>) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
-        E: From<StoreError> + Send + 'static,
+        E: From<StoreError> + std::error::Error + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
         let job = Box::new(Change { change: Some(change), refusal, outcome: None, reply });
@@ -327,6 +339,9 @@ struct Worker {
     last_seq: i64,
     /// The last number in a COMMIT that failed, as long as a crash could still bring that commit back.
     doubtful: Option<i64>,
+    /// The log says that groups fail, and not yet that they do not any more.
+    is_failing: bool,
+    log_pace: LogPace,
     ring: Arc<Ring>,
     jobs: mpsc::Receiver<Box<dyn Job>>,
     closing: watch::Receiver<bool>,
@@ -351,17 +366,59 @@ impl Worker {
 
     fn commit_group(&mut self, mut group: Vec<Box<dyn Job>>) {
         // A group that fails here is not even tried: whoever waits in it is told so, and the next one tries again.
-        let committed =
-            self.settle().and_then(|()| self.apply_group(&mut group)).map_err(|error| error.to_string());
-        if let Err(error) = &committed {
-            tracing::error!(%error, changes = group.len(), "a group of changes was not committed");
-            self.roll_back();
-        }
+        let committed = match self.settle() {
+            Ok(()) => self.apply_group(&mut group).map_err(|error| self.undo(&error)),
+            Err(error) => Err(GroupFailure {
+                cause: error.cause(),
+                kept: Kept::Nothing,
+                why: format!("what an earlier failed commit left cannot be overwritten: {error}"),
+            }),
+        };
+        self.say(&committed, group.len());
         for job in group {
             job.answer(committed.clone());
         }
-        if let Err(error) = self.settle() {
-            tracing::warn!(%error, "what a failed commit left in the write-ahead log is still there");
+    }
+
+    /// Makes sure that nothing of a group comes back that failed with `error`. Returns what its callers are told.
+    fn undo(&mut self, error: &StoreError) -> GroupFailure {
+        self.roll_back();
+        let was_committing = self.doubtful.is_some();
+        let (kept, why) = match self.settle() {
+            Ok(()) => (Kept::Nothing, error.to_string()),
+            Err(_) if !was_committing || is_torn(error) => (Kept::Nothing, error.to_string()),
+            Err(settling) => {
+                let why = format!(
+                    "{error}; and what that left in the write-ahead log cannot be overwritten: {settling}"
+                );
+                (Kept::Unknown, why)
+            }
+        };
+        GroupFailure { cause: error.cause(), kept, why }
+    }
+
+    /// One line for a group, and not for each of many.
+    fn say(&mut self, committed: &Result<(), GroupFailure>, changes: usize) {
+        match committed {
+            Ok(()) if self.is_failing => {
+                self.is_failing = false;
+                tracing::info!("changes reach the disk again");
+            }
+            Ok(()) => {}
+            Err(failure) => {
+                let GroupFailure { cause, kept, why } = failure;
+                if let Some(held_back) = self.log_pace.pass() {
+                    self.is_failing = true;
+                    tracing::error!(
+                        ?cause,
+                        ?kept,
+                        error = why,
+                        changes,
+                        held_back,
+                        "a group of changes was not committed"
+                    );
+                }
+            }
         }
     }
 
@@ -371,7 +428,11 @@ impl Worker {
         let Some(doubtful) = self.doubtful else { return Ok(()) };
         let settled = self.skip_numbers(doubtful);
         match settled {
-            Ok(last_seq) => (self.last_seq, self.doubtful) = (last_seq, None),
+            Ok(last_seq) => {
+                (self.last_seq, self.doubtful) = (last_seq, None);
+                // Whatever became of the failed one: the table is what there is.
+                self.ring.skip_to(last_seq);
+            }
             Err(_) => self.roll_back(),
         }
         settled.map(|_| ())
@@ -419,7 +480,7 @@ impl Worker {
                     let (last_seq, n_frames) = (tx.last_seq, tx.frames.len());
                     tx.connection.prepare_cached("SAVEPOINT change")?.execute(())?;
                     let keep = job.apply(&mut tx);
-                    still_open(tx.connection)?;
+                    still_open(tx.connection, &**job)?;
                     if !keep {
                         tx.connection.prepare_cached("ROLLBACK TO change")?.execute(())?;
                         tx.last_seq = last_seq;
@@ -430,9 +491,10 @@ impl Worker {
                 Refusal::BeforeWriting => {
                     let changed = tx.connection.total_changes();
                     let keep = job.apply(&mut tx);
-                    still_open(tx.connection)?;
+                    still_open(tx.connection, &**job)?;
                     if !keep && tx.connection.total_changes() != changed {
-                        return Err(StoreError::NotCommitted("a change failed half done".into()));
+                        let half_done = StoreError::NotCommitted("a change failed half done".into());
+                        return Err(job.cause().map_or(half_done, StoreError::RolledBack));
                     }
                 }
             }
@@ -455,10 +517,10 @@ impl Worker {
 }
 
 /// Some errors of the disk make SQLite roll the whole transaction back by itself; what came after would not be undone
-/// together with the rest.
-fn still_open(db: &Connection) -> Result<(), StoreError> {
+/// together with the rest. `job` is the one in which that happened, and knows the error, unless it has dropped it.
+fn still_open(db: &Connection, job: &dyn Job) -> Result<(), StoreError> {
     if db.is_autocommit() {
-        return Err(StoreError::NotCommitted("the disk failed in the middle of a group".into()));
+        return Err(StoreError::RolledBack(job.cause().unwrap_or(Cause::Disk)));
     }
     Ok(())
 }
@@ -582,7 +644,7 @@ mod tests {
         let half_done = store.write_checked(move |tx| announce(tx).and_then(|_| Err::<(), _>(refused())));
         let (half_done, beside) = together(&store, half_done, store.write(announce)).await;
         assert!(half_done.is_err());
-        assert!(matches!(beside, Err(StoreError::NotCommitted(_))), "{beside:?}");
+        assert!(matches!(beside, Err(StoreError::GroupFailed(_))), "{beside:?}");
         assert_eq!(store.write(announce).await.unwrap(), 2, "nothing of the group is left");
         assert_eq!(seqs(store.ring().after(0, ANY, ANY).unwrap()), [1, 2]);
     }
@@ -605,7 +667,7 @@ mod tests {
             });
             let (interrupted, beside) = together(&store, interrupted, store.write(announce)).await;
             assert!(interrupted.is_err());
-            assert!(matches!(beside, Err(StoreError::NotCommitted(_))), "{beside:?}");
+            assert!(matches!(beside, Err(StoreError::GroupFailed(_))), "{beside:?}");
         }
         let left = store.read::<i64, StoreError, _>(|db| {
             Ok(db.query_row(
@@ -634,8 +696,10 @@ mod tests {
         let (unsound, beside) = together(&store, unsound, store.write(announce)).await;
         assert!(unsound.is_err() && beside.is_err());
         // 2 and 3 stood in the commit that failed; 4 is the change that overwrites what is left of it.
+        assert_eq!(*store.ring().last_seq().borrow(), 4, "overwritten before anyone was answered");
         assert_eq!(store.write(announce).await.unwrap(), 5);
-        assert_eq!(seqs(store.ring().after(0, ANY, ANY).unwrap()), [1, 5]);
+        assert_eq!(store.ring().after(0, ANY, ANY), None, "the table has what was before");
+        assert_eq!(seqs(store.ring().after(4, ANY, ANY).unwrap()), [5]);
         drop(store);
     }
 

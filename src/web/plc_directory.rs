@@ -38,6 +38,8 @@ struct Directory {
 }
 
 /// Why the directory does not answer as asked: status and message.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}: {1}")]
 struct DirectoryError(StatusCode, String);
 
 impl DirectoryError {

@@ -4,6 +4,7 @@
 
 mod export;
 mod import;
+mod interrupted;
 mod model;
 mod write;
 
