@@ -1,15 +1,17 @@
 //! The bytes of blobs, as files: `blobs/<account id>/<cid>` in the data directory, and `tmp/upload-*` while an upload
 //! is under way.
 //!
-//! A file under `blobs/` is complete and on disk (file and directory flushed) when [`BlobFiles::keep`] returns, so a
-//! row that is committed afterwards never outlives its bytes. Account ids and CIDs are the only parts of a name:
+//! A file under `blobs/` is complete and on disk (file, directory and the directory's own name flushed) when
+//! [`BlobFiles::keep`] returns, so a row that is committed afterwards never outlives its bytes. Account ids and CIDs are the only parts of a name:
 //! nothing that a client chooses reaches a path.
 //!
 //! Not for: which files should exist ([`super::blob`]) and when they go (`service::blob`).
 
 use std::{
+    collections::HashSet,
     io,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use atproto::data::{Cid, cid};
@@ -21,12 +23,17 @@ use super::{Store, StoreError};
 
 /// Prefix of the files of uploads under way.
 const TMP_PREFIX: &str = "upload-";
+/// Directories that are remembered as durable; then they are looked at anew.
+const DURABLE_DIRS_MAX: usize = 4096;
 
 /// The blob files of a store.
 #[derive(Clone, Debug)]
 pub struct BlobFiles {
     blobs: PathBuf,
     tmp: PathBuf,
+    /// Accounts whose directory this process has brought to the disk. That a directory is there says nothing: the flush
+    /// after it was made may have failed, or a crash may have come before it.
+    durable: Arc<Mutex<HashSet<i64>>>,
 }
 
 /// An upload under way. Dropping it removes the file.
@@ -49,7 +56,11 @@ pub struct ReceivedBlob {
 impl BlobFiles {
     /// The files that belong to `store`.
     pub fn of(store: &Store) -> BlobFiles {
-        BlobFiles { blobs: store.data_dir().join("blobs"), tmp: store.data_dir().join("tmp") }
+        BlobFiles {
+            blobs: store.data_dir().join("blobs"),
+            tmp: store.data_dir().join("tmp"),
+            durable: Arc::default(),
+        }
     }
 
     /// Starts an upload.
@@ -65,13 +76,22 @@ impl BlobFiles {
     /// Moves a received blob to its place and makes the move durable.
     pub async fn keep(&self, account_id: i64, blob: ReceivedBlob) -> Result<(), StoreError> {
         let (blobs, path) = (self.blobs.clone(), self.path(account_id, &blob.cid.to_string()));
+        let durable = self.durable.clone();
         blocking(&path.clone(), move || {
             let dir = blobs.join(account_id.to_string());
-            if !dir.is_dir() {
-                std::fs::create_dir_all(&dir)?;
+            std::fs::create_dir_all(&dir)?;
+            let is_durable = durable.lock().unwrap_or_else(PoisonError::into_inner).contains(&account_id);
+            if !is_durable {
                 sync_dir(&blobs)?;
+                let mut durable = durable.lock().unwrap_or_else(PoisonError::into_inner);
+                if durable.len() >= DURABLE_DIRS_MAX {
+                    durable.clear();
+                }
+                durable.insert(account_id);
             }
-            blob.path.persist(&path).map_err(|error| error.error)?;
+            std::fs::rename(&blob.path, &path)?;
+            // It has gone from its old name: nothing is left to be removed there.
+            let _ = blob.path.keep();
             sync_dir(&dir)
         })
         .await
@@ -148,7 +168,7 @@ impl PartialBlob {
 }
 
 /// Makes the names in a directory durable.
-fn sync_dir(dir: &Path) -> io::Result<()> {
+pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
     std::fs::File::open(dir)?.sync_all()
 }
 

@@ -162,6 +162,9 @@ impl Store {
         for dir in [&options.data_dir, &options.data_dir.join("blobs"), &options.data_dir.join("tmp")] {
             std::fs::create_dir_all(dir).map_err(|source| StoreError::File { path: dir.clone(), source })?;
         }
+        // What is put into `blobs/` later is no more durable than `blobs/` is.
+        blob_file::sync_dir(&options.data_dir)
+            .map_err(|source| StoreError::File { path: options.data_dir.clone(), source })?;
         migrate(&path).await?;
         let writer = writer::Writer::start(&path, &options, clock)?;
         let readers = (0..options.readers).map(|_| open_reader(&path)).collect::<Result<Vec<_>, _>>()?;
