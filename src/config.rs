@@ -104,6 +104,8 @@ pub struct Config {
     pub identity: IdentityConfig,
     /// `[accounts]`
     pub accounts: AccountsConfig,
+    /// `[storage]`
+    pub storage: StorageConfig,
     /// `[blobs]`
     pub blobs: BlobsConfig,
     /// `[repo]`
@@ -192,6 +194,13 @@ pub struct AccountsConfig {
     pub invite_interval_hours: Option<u64>,
     /// What accounts lived through before does not count.
     pub invite_epoch: Datetime,
+}
+
+/// The disk.
+#[derive(Clone, Debug)]
+pub struct StorageConfig {
+    /// Free space below which nothing that grows is accepted, in bytes; 0: the disk is not watched.
+    pub reserve_bytes: u64,
 }
 
 /// Uploads.
@@ -306,6 +315,7 @@ impl Config {
         Ok(Config {
             identity: identity::read(raw, &server.hostname)?,
             accounts: accounts(raw)?,
+            storage: StorageConfig { reserve_bytes: raw.integer("storage.reserve_bytes") },
             blobs: BlobsConfig { upload_limit_bytes: raw.integer("blobs.upload_limit_bytes") },
             repo: RepoConfig { import_limit_bytes: raw.integer("repo.import_limit_bytes") },
             firehose: FirehoseConfig {

@@ -349,3 +349,15 @@ fn name_servers_are_addresses_with_or_without_a_port() {
     assert!(read(r#"["dns.example.com"]"#).unwrap_err().to_string().contains("dns.example.com"));
     assert!(read(r#"["::1", "::2", "::3", "::4", "::5"]"#).unwrap_err().to_string().contains("more than 4"));
 }
+
+#[test]
+fn the_reserve_of_the_disk_can_be_set_and_switched_off() {
+    let reserve = |line: &str| {
+        let text = format!("[server]\nhostname = \"pds.example.com\"\n[storage]\n{line}");
+        from_file(&text).map(|config| config.storage.reserve_bytes).map_err(|error| error.to_string())
+    };
+    assert_eq!(reserve(""), Ok(128 << 20));
+    assert_eq!(reserve("reserve_bytes = 0"), Ok(0));
+    assert_eq!(reserve("reserve_bytes = 1073741824"), Ok(1 << 30));
+    assert!(reserve("reserve_bytes = -1").unwrap_err().contains("storage.reserve_bytes"));
+}

@@ -128,6 +128,7 @@ pub async fn build_app(config: &Config, mode: Mode) -> anyhow::Result<App> {
         settings: settings(config, mode, word_filter(config)?),
         store: StoreOptions {
             sequence_mark: config.firehose.mark_file.clone(),
+            reserve_bytes: config.storage.reserve_bytes,
             ..StoreOptions::at(data_dir)
         },
         master_key,

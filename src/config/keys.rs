@@ -50,6 +50,7 @@ pub const VARIABLE_PREFIX: &str = "ROOKERY_";
 pub const OTHER_VARIABLES: &[&str] = &["ROOKERY_VECTORS", "ROOKERY_TARGET_DIR", "ROOKERY_TEST_CACHE"];
 
 const GIB: i64 = 1 << 30;
+const TIB: i64 = 1 << 40;
 
 /// Networks that packets from outside do not come from: this machine, its link and private address space.
 const PRIVATE_NETWORKS: &str = r#"["127.0.0.0/8", "::1", "169.254.0.0/16", "fe80::/10", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"]"#;
@@ -84,6 +85,7 @@ pub const KEYS: &[Key] = &[
     key("accounts", "invite_required", Kind::Flag, Some("true")),
     key("accounts", "invite_interval_hours", Kind::Integer { min: 1, max: 24 * 366 }, None),
     key("accounts", "invite_epoch", Kind::Text, Some("\"1970-01-01T00:00:00Z\"")),
+    key("storage", "reserve_bytes", Kind::Integer { min: 0, max: TIB }, Some("134217728")),
     key("blobs", "upload_limit_bytes", Kind::Integer { min: 1024, max: 64 * GIB }, Some("104857600")),
     key("repo", "import_limit_bytes", Kind::Integer { min: 1024, max: 64 * GIB }, Some("1073741824")),
     key("firehose", "retention_hours", Kind::Integer { min: 1, max: 24 * 366 }, Some("72")),

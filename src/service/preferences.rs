@@ -112,6 +112,7 @@ impl Preferences {
             return Err(PreferenceError::TooMany(values.len()));
         }
         let preferences = check(access, values)?;
+        self.store.require_room(0)?;
         // Whoever may not see the personal details does not delete them either.
         let kept = (!access.allows(PERSONAL_DETAILS)).then_some(PERSONAL_DETAILS);
         let replaced =

@@ -29,6 +29,7 @@ pub mod repo;
 pub mod repo_block;
 pub mod repo_seq;
 pub mod reserved_signing_key;
+pub mod room;
 pub mod seq_repair;
 pub mod sequence_mark;
 pub mod server_secret;
@@ -46,6 +47,7 @@ use rusqlite::{Connection, OpenFlags};
 pub use self::{failure::Cause, sequence_mark::SequenceMark, writer::WriteTx};
 use self::{
     failure::{GroupFailure, NoRoom},
+    room::{FreeSpace, RESERVE_BYTES_DEFAULT, Room},
     writer::Refusal,
 };
 use crate::time::Clock;
@@ -125,6 +127,10 @@ pub struct StoreOptions {
     pub ring_bytes_max: usize,
     /// The file that remembers the greatest event number shown to subscribers.
     pub sequence_mark: PathBuf,
+    /// Free space below which nothing that grows is accepted, in bytes; 0: the disk is not watched (see [`room`]).
+    pub reserve_bytes: u64,
+    /// Tells the free space.
+    pub free_space: FreeSpace,
 }
 
 impl StoreOptions {
@@ -137,6 +143,8 @@ impl StoreOptions {
             readers: 4,
             writer_cache_kib: 16 * 1024,
             ring_bytes_max: 4 << 20,
+            reserve_bytes: RESERVE_BYTES_DEFAULT,
+            free_space: FreeSpace::of_disk(),
         }
     }
 }
@@ -153,6 +161,8 @@ struct Inner {
     /// Connections that nobody is using. One that is missing is opened when it is needed.
     readers: Mutex<Vec<Connection>>,
     lanes: lane::Lanes,
+    room: Room,
+    clock: Clock,
 }
 
 impl Store {
@@ -166,11 +176,13 @@ impl Store {
         blob_file::sync_dir(&options.data_dir)
             .map_err(|source| StoreError::File { path: options.data_dir.clone(), source })?;
         migrate(&path).await?;
-        let writer = writer::Writer::start(&path, &options, clock)?;
+        let writer = writer::Writer::start(&path, &options, clock.clone())?;
         let readers = (0..options.readers).map(|_| open_reader(&path)).collect::<Result<Vec<_>, _>>()?;
         Ok(Store {
             inner: Arc::new(Inner {
                 lanes: lane::Lanes::new(options.readers),
+                room: Room::new(&options.data_dir, options.reserve_bytes, options.free_space.clone()),
+                clock,
                 readers: Mutex::new(readers),
                 writer,
                 options,
@@ -186,6 +198,17 @@ impl Store {
     /// For files that do not outlive the process; on the same file system as the rest.
     pub fn tmp_dir(&self) -> PathBuf {
         self.inner.options.data_dir.join("tmp")
+    }
+
+    /// Refuses while the disk has less free space than the reserve, or would have with `bytes` more. Asked before
+    /// anything begins that grows by what clients send; deletions and sessions do not ask.
+    pub fn require_room(&self, bytes: u64) -> Result<(), StoreError> {
+        self.inner.room.require(&self.inner.clock, bytes)
+    }
+
+    /// What is missing while the reserve is used up.
+    pub fn shortage(&self) -> Option<NoRoom> {
+        self.inner.room.shortage(&self.inner.clock)
     }
 
     /// What subscribers were shown, remembered outside the database.

@@ -23,12 +23,15 @@ use crate::{
     app::App,
     store::{
         StoreError,
+        failure::LogPace,
         lane::{Lane, in_lane, leave_public_lane},
     },
 };
 
 /// When whoever finds us busy should come back, in seconds.
 const RETRY_SOON: [(HeaderName, &str); 1] = [(header::RETRY_AFTER, "30")];
+/// Whoever watches asks often.
+static LOG_PACE: LogPace = LogPace::new();
 /// Shorter answers are not compressed, in bytes.
 const COMPRESSED_BYTES_MIN: u64 = 1024;
 
@@ -101,9 +104,18 @@ async fn health(State(app): State<App>, _request: Request) -> Response {
     leave_public_lane();
     let version = env!("CARGO_PKG_VERSION");
     match app.store.ping().await {
-        Ok(()) => Json(json!({ "version": version })).into_response(),
+        Ok(()) => match app.store.shortage() {
+            None => Json(json!({ "version": version })).into_response(),
+            // Restarting it would not help: whoever asks whether it lives is told that it does.
+            Some(shortage) => {
+                let warning = format!("little disk space: {shortage}; writes are refused");
+                Json(json!({ "version": version, "warning": warning })).into_response()
+            }
+        },
         Err(error) => {
-            tracing::error!(%error, "the database does not answer");
+            if let Some(held_back) = LOG_PACE.pass() {
+                tracing::error!(%error, held_back, "the database does not answer");
+            }
             let body = Json(json!({ "version": version, "error": "Service Unavailable" }));
             (StatusCode::SERVICE_UNAVAILABLE, RETRY_SOON, body).into_response()
         }
@@ -112,8 +124,10 @@ async fn health(State(app): State<App>, _request: Request) -> Response {
 
 /// 503 without a body for programs to read.
 fn unavailable(error: &StoreError) -> Response {
-    if !matches!(error, StoreError::Busy) {
-        tracing::error!(%error, "a page cannot be answered");
+    if !matches!(error, StoreError::Busy)
+        && let Some(held_back) = LOG_PACE.pass()
+    {
+        tracing::error!(%error, held_back, "a page cannot be answered");
     }
     (StatusCode::SERVICE_UNAVAILABLE, RETRY_SOON).into_response()
 }

@@ -28,7 +28,7 @@ use rookery::{
     app::{App, AppConfig, Settings},
     server::{self, Limits},
     service::{identity::Freshness, mail::OutboxMail},
-    store::{StoreError, StoreOptions, account},
+    store::{StoreError, StoreOptions, account, room::FreeSpace},
     time::{Clock, Entropy, SECOND},
     web::plc_directory,
 };
@@ -59,6 +59,8 @@ pub struct TestServer {
     pub plc_url: String,
     pub http: reqwest::Client,
     clock_offset: Arc<AtomicI64>,
+    /// What the disk has free, in bytes; plenty at the start.
+    free_bytes: Arc<AtomicU64>,
     accounts: AtomicU64,
     /// How many mails to each address have been read for their code.
     mails_read: Mutex<HashMap<String, usize>>,
@@ -138,9 +140,12 @@ impl TestServer {
         let plc_url = format!("http://{}", plc_listener.local_addr().unwrap());
         let limits = Limits::of(&settings);
         let (offset, system) = (clock_offset.clone(), Clock::system());
+        let free_bytes = Arc::new(AtomicU64::new(u64::MAX));
+        let disk = free_bytes.clone();
+        let free_space = FreeSpace::from_fn(move || Ok(disk.load(Ordering::Relaxed)));
         let app = App::build(AppConfig {
             settings,
-            store: StoreOptions::at(dir.path()),
+            store: StoreOptions { free_space, ..StoreOptions::at(dir.path()) },
             master_key: Zeroizing::new([7; 32]),
             admin_password: Zeroizing::new(ADMIN_PASSWORD.into()),
             clock: Clock::from_fn(move || system.now() + offset.load(Ordering::Relaxed)),
@@ -168,6 +173,7 @@ impl TestServer {
             plc_url,
             http,
             clock_offset,
+            free_bytes,
             accounts: AtomicU64::new(0),
             mails_read: Mutex::default(),
             dir,
@@ -274,6 +280,13 @@ impl TestServer {
     /// Turns the server's clock forward.
     pub fn advance_secs(&self, secs: i64) {
         self.clock_offset.fetch_add(secs * SECOND, Ordering::Relaxed);
+    }
+
+    /// From now on the disk has so much free space.
+    pub fn set_free_bytes(&self, bytes: u64) {
+        self.free_bytes.store(bytes, Ordering::Relaxed);
+        // What is known of it is a second old at most.
+        self.advance_secs(1);
     }
 
     /// Signs up `<name>.test` with [`PASSWORD`].

@@ -8,6 +8,7 @@ mod com_atproto;
 mod frame;
 mod proxy;
 mod rate_limit;
+mod room;
 #[path = "../support/mod.rs"]
 mod support;
 mod web;

@@ -271,6 +271,7 @@ impl Accounts {
     /// repo until one is imported. No directory is asked or told, no event is emitted.
     pub async fn adopt(&self, adoption: Adoption) -> Result<Account, CreateAccountError> {
         let parts = &self.inner;
+        parts.store.require_room(0)?;
         check_password(adoption.password.as_ref())?;
         let email = adoption.email.map(check_email).transpose()?;
         let key = parts.keys.generate()?;
@@ -292,6 +293,7 @@ impl Accounts {
     /// Everything that can be known before the directory is asked, in the reference's order; returns the address.
     /// `did`: the one that moves in.
     async fn check(&self, sign_up: &SignUp, did: Option<&Did>) -> Result<Option<String>, CreateAccountError> {
+        self.inner.store.require_room(0)?;
         let settings = &self.inner.settings;
         check_password(sign_up.password.as_ref())?;
         let needs_invite = settings.invite_required && sign_up.asker == Asker::Public;

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::{Blobs, Shared, mime};
 use crate::store::{
-    StoreError,
+    Store, StoreError,
     blob::{self, Blob, PutError},
     blob_file::{PartialBlob, ReceivedBlob},
 };
@@ -90,10 +90,11 @@ impl Blobs {
         if content_length.is_some_and(|length| length > shared.bytes_max) {
             return Err(UploadError::TooLarge { max: shared.bytes_max });
         }
+        shared.store.require_room(content_length.unwrap_or(0))?;
         let owner = account_id.to_string();
         let place = shared.uploads.take(Some(&owner), Duration::from_secs(PLACE_SECS_MAX)).await;
         let _place = place.map_err(|_| UploadError::Busy)?;
-        let receiving = receive(shared.files.create().await?, body, shared.bytes_max);
+        let receiving = receive(&shared.store, shared.files.create().await?, body, shared.bytes_max);
         let (received, head) = timeout(Duration::from_secs(UPLOAD_SECS_MAX), receiving)
             .await
             .map_err(|_| UploadError::TooSlow)??;
@@ -106,6 +107,7 @@ impl Blobs {
 
 /// Writes the body out; returns it with its first bytes.
 async fn receive<E: std::fmt::Display>(
+    store: &Store,
     mut partial: PartialBlob,
     body: impl Stream<Item = Result<Bytes, E>>,
     bytes_max: u64,
@@ -123,6 +125,8 @@ async fn receive<E: std::fmt::Display>(
         }
         let head_missing = mime::HEAD_BYTES.saturating_sub(head.len());
         head.extend(chunk.iter().take(head_missing));
+        // Others write beside it, and not every client says how much will come.
+        store.require_room(0)?;
         partial.write(&chunk).await?;
     }
     Ok((partial.finish().await?, head))

@@ -264,6 +264,10 @@ impl Repos {
             return Err(WriteError::Invalid(format!("Too many writes. Max: {WRITES_MAX}")));
         }
         refuse_words(&self.inner.words, &writes)?;
+        // Deleting makes room, if not at once.
+        if writes.iter().any(|write| !matches!(write, Write::Delete { .. })) {
+            self.inner.store.require_room(0)?;
+        }
         let writes = writes
             .into_iter()
             .map(|write| prepare(write, validation, || self.next_rkey()))

@@ -208,6 +208,7 @@ impl Repos {
         source: impl Read + Send + 'static,
         options: ImportOptions,
     ) -> Result<Imported, ImportError> {
+        self.inner.store.require_room(0)?;
         let slot = Slot::enter(&self.inner, account.id)?;
         let import = Import {
             store: self.inner.store.clone(),

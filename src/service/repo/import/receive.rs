@@ -44,6 +44,7 @@ pub(super) fn receive(
         if progress.bytes > options.bytes_max {
             return Err(ImportError::TooLarge(options.bytes_max));
         }
+        store.require_room(0)?;
         decoder.push(&buffer[..n_read]);
         while let Some(item) = decoder.next_item()? {
             match item {

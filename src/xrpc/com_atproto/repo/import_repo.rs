@@ -43,6 +43,8 @@ pub(super) async fn import_repo(
     if upload.content_length.is_some_and(|bytes| bytes > bytes_max) {
         return Err(ImportError::TooLarge(bytes_max).into());
     }
+    // Before the first byte is taken.
+    app.store.require_room(upload.content_length.unwrap_or(0))?;
     let options =
         ImportOptions { bytes_max, known_key: known_key(&app, &caller).await, progress: Box::new(|_| ()) };
     let body =
