@@ -104,9 +104,6 @@ fn will_be_tried_again(chore: &str, error: &dyn std::fmt::Display) {
 /// Removes what nobody needs any more: once at the start, then every hour. Between, looks for what commands such as
 /// `rookery account create` have announced.
 async fn chores(app: App) {
-    if let Err(error) = app.repos.sweep_generations().await {
-        will_be_tried_again("remove repositories that nobody sees", &error);
-    }
     let mut hours = tokio::time::interval(CHORES_EVERY);
     let mut looks = tokio::time::interval(LOOK_EVERY);
     loop {
@@ -118,6 +115,10 @@ async fn chores(app: App) {
                 }
                 continue;
             }
+        }
+        // Also what an import has left that the disk did not let clear up after itself.
+        if let Err(error) = app.repos.sweep_generations().await {
+            will_be_tried_again("remove repositories that nobody sees", &error);
         }
         if let Err(error) = app.firehose.prune().await {
             will_be_tried_again("prune the event log", &error);

@@ -235,7 +235,7 @@ impl Repos {
             let store = self.inner.store.clone();
             tokio::spawn(async move {
                 if let Err(error) = remove_generation(&store, repo_id).await {
-                    tracing::warn!(%error, repo_id, "a replaced repository is removed at the next start");
+                    tracing::warn!(%error, repo_id, "a replaced repository is removed within the hour");
                 }
             });
         }
@@ -256,8 +256,9 @@ impl Repos {
         }
     }
 
-    /// Removes what imports that were cut short, or replaced repositories, have left. For start-up; running imports
-    /// are left alone. Returns how many generations are gone.
+    /// Removes what imports that were cut short, or replaced repositories, have left: what a crash left at the start, and
+    /// what failed to clear up after itself later. Running imports and what is served are left alone. Returns how many
+    /// generations are gone.
     pub async fn sweep_generations(&self) -> Result<usize, StoreError> {
         let mut n_removed = 0;
         loop {
@@ -374,7 +375,7 @@ impl Import {
         if published.is_err()
             && let Err(error) = self.runtime.block_on(remove_generation(&self.store, repo_id))
         {
-            tracing::warn!(%error, repo_id, "a refused import is removed at the next start");
+            tracing::warn!(%error, repo_id, "a refused import is removed within the hour");
         }
         Ok((published?, held))
     }
