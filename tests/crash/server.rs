@@ -1,5 +1,7 @@
 //! The real program on a data directory, and requests to it.
 
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::{
     io::{BufRead as _, BufReader},
     net::TcpListener,
@@ -18,6 +20,10 @@ pub const ADMIN_PASSWORD: &str = "operator:secret";
 pub struct Program {
     dir: tempfile::TempDir,
     port: u16,
+    /// More settings, as `--set` takes them.
+    pub settings: Vec<String>,
+    /// All that it finds in its environment.
+    pub environment: Vec<(String, String)>,
 }
 
 /// One life.
@@ -34,7 +40,8 @@ impl Program {
         };
         let ports = (0..1000).map(|_| u16::try_from(random.between(12_000, 32_000)).unwrap());
         let port = { ports }.find(is_free).expect("a free port");
-        Program { dir: tempfile::tempdir().unwrap(), port }
+        let (settings, environment) = (Vec::new(), Vec::new());
+        Program { dir: tempfile::tempdir().unwrap(), port, settings, environment }
     }
 
     pub fn url(&self) -> String {
@@ -51,10 +58,12 @@ impl Program {
             std::fs::OpenOptions::new().create(true).append(true).open(self.path("stderr.log")).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_rookery"))
             .env_clear()
+            .envs(self.environment.iter().cloned())
             .args(["dev", "--log", "warn", "--admin-password", ADMIN_PASSWORD])
             .args(["--listen", &format!("127.0.0.1:{}", self.port)])
             .arg("--data-dir")
             .arg(self.path("data"))
+            .args(self.settings.iter().flat_map(|setting| ["--set", setting]))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
@@ -65,13 +74,18 @@ impl Program {
 
     /// Starts it and waits until it answers.
     pub async fn start(&self) -> Life {
+        let life = self.try_start().await;
+        life.unwrap_or_else(|| panic!("the server ended before it was ready:\n{}", self.log()))
+    }
+
+    /// Starts it and waits until it answers, or has ended before.
+    pub async fn try_start(&self) -> Option<Life> {
         let mut life = self.spawn();
         let stdout = BufReader::new(life.child.stdout.take().unwrap());
         let is_ready = |line: &String| line.contains("rookery is ready");
         let waiting = move || stdout.lines().map_while(Result::ok).any(|line| is_ready(&line));
         let ready = tokio::task::spawn_blocking(waiting).await.unwrap();
-        assert!(ready, "the server ended before it was ready:\n{}", self.log());
-        life
+        ready.then_some(life)
     }
 
     /// What it has logged.
@@ -135,6 +149,12 @@ impl Client {
     pub async fn post(&self, nsid: &str, input: &Json, token: Option<&str>) -> Result<Reply, Gone> {
         let request = self.http.post(format!("{}/xrpc/{nsid}", self.url));
         self.send(nsid, if input.is_null() { request } else { request.json(input) }, token).await
+    }
+
+    /// As the operator.
+    pub async fn post_as_admin(&self, nsid: &str, input: &Json) -> Result<Reply, Gone> {
+        let request = self.http.post(format!("{}/xrpc/{nsid}", self.url)).json(input);
+        self.send(nsid, request.basic_auth("admin", Some(ADMIN_PASSWORD)), None).await
     }
 
     pub async fn upload(&self, nsid: &str, mime: &str, body: Vec<u8>, token: &str) -> Result<Reply, Gone> {
