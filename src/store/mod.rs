@@ -131,7 +131,12 @@ pub struct StoreOptions {
     pub reserve_bytes: u64,
     /// Tells the free space.
     pub free_space: FreeSpace,
+    /// Length of the write-ahead log from which on slow readers of snapshots have to give way, in bytes.
+    pub wal_bytes_max: u64,
 }
+
+/// [`StoreOptions::wal_bytes_max`] unless told otherwise: 512 MiB, sixty times what there is between two checkpoints.
+const WAL_BYTES_MAX_DEFAULT: u64 = 512 << 20;
 
 impl StoreOptions {
     /// Defaults for `data_dir`.
@@ -145,6 +150,7 @@ impl StoreOptions {
             ring_bytes_max: 4 << 20,
             reserve_bytes: RESERVE_BYTES_DEFAULT,
             free_space: FreeSpace::of_disk(),
+            wal_bytes_max: WAL_BYTES_MAX_DEFAULT,
         }
     }
 }
@@ -209,6 +215,13 @@ impl Store {
     /// What is missing while the reserve is used up.
     pub fn shortage(&self) -> Option<NoRoom> {
         self.inner.room.shortage(&self.inner.clock)
+    }
+
+    /// True when the write-ahead log has grown beyond its measure: as long as a snapshot is read, what was written since stays
+    /// in it. Costs a look at the file.
+    pub fn is_wal_long(&self) -> bool {
+        let wal = self.inner.options.data_dir.join("rookery.sqlite-wal");
+        std::fs::metadata(wal).is_ok_and(|wal| wal.len() > self.inner.options.wal_bytes_max)
     }
 
     /// What subscribers were shown, remembered outside the database.

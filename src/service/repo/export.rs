@@ -39,7 +39,7 @@ use crate::{
         pace::Pace,
         places::{Place, Places},
     },
-    store::{StoreError, repo, repo_block},
+    store::{Store, StoreError, repo, repo_block},
 };
 
 /// Exports under way at once; each costs a thread, a connection and some 3 MiB.
@@ -56,7 +56,7 @@ const IDLE_SECS_MAX: u64 = 30;
 const WANTED_IDLE_SECS_MAX: u64 = 3;
 /// How long it may keep us waiting in all when others wait, in seconds, and for each [`WANTED_RATE_BYTES_MIN`] taken.
 const WANTED_WAIT_SECS_MAX: u64 = 5;
-/// What a client has to take when others wait for its place, in bytes a second.
+/// What a client has to take when others wait for its place, or the disk does, in bytes a second.
 const WANTED_RATE_BYTES_MIN: u64 = 256 * 1024;
 /// How often it is looked whether others wait, in milliseconds.
 const WANTED_LOOK_MILLIS: u64 = 250;
@@ -199,7 +199,7 @@ impl Repos {
         let is_whole = Arc::new(AtomicBool::new(false));
         let whole = is_whole.clone();
         tokio::task::spawn_blocking(move || {
-            let mut sink = CarSink::new(chunks, runtime, place, whole);
+            let mut sink = CarSink::new(chunks, runtime, place, whole, store.clone());
             let produced = store.open_snapshot().map_err(ExportError::from).and_then(|db| {
                 db.execute_batch("BEGIN")?;
                 produce(&db, &mut sink)
@@ -226,6 +226,7 @@ struct CarSink {
     taken: u64,
     place: Place,
     is_whole: Arc<AtomicBool>,
+    store: Store,
 }
 
 impl CarSink {
@@ -234,6 +235,7 @@ impl CarSink {
         runtime: Handle,
         place: Place,
         is_whole: Arc<AtomicBool>,
+        store: Store,
     ) -> CarSink {
         CarSink {
             buffer: Vec::new(),
@@ -245,6 +247,7 @@ impl CarSink {
             taken: 0,
             place,
             is_whole,
+            store,
         }
     }
 
@@ -309,12 +312,13 @@ impl CarSink {
         if self.has_to_give_way(Duration::ZERO) { Err(ExportError::Abandoned) } else { Ok(()) }
     }
 
-    /// Whether others wait while the client, who has kept us waiting for `waiting` now, takes too little.
+    /// Whether others wait, or the write-ahead log grows beyond measure behind the snapshot, while the client, who has kept
+    /// us waiting for `waiting` now, takes too little.
     fn has_to_give_way(&self, waiting: Duration) -> bool {
         let may_wait = WANTED_WAIT_SECS_MAX + self.taken / WANTED_RATE_BYTES_MIN;
         let is_slow = waiting >= Duration::from_secs(WANTED_IDLE_SECS_MAX)
             || self.waited + waiting >= Duration::from_secs(may_wait);
-        is_slow && self.place.is_wanted()
+        is_slow && (self.place.is_wanted() || self.store.is_wal_long())
     }
 }
 
@@ -325,6 +329,7 @@ mod tests {
     use futures::StreamExt;
 
     use super::*;
+    use crate::{store::StoreOptions, time::Clock};
 
     fn stream(chunks: usize, is_whole: bool) -> CarStream {
         let (send, rest) = mpsc::channel(CHUNKS_WAITING_MAX);
@@ -332,6 +337,27 @@ mod tests {
             send.try_send(Ok(Bytes::from("chunk"))).unwrap();
         }
         CarStream { first: Some(Bytes::from("first")), rest, is_whole: Arc::new(AtomicBool::new(is_whole)) }
+    }
+
+    #[tokio::test]
+    async fn a_slow_reader_gives_way_when_the_log_of_writes_grows_behind_its_snapshot() {
+        let (slow, quick) = (Duration::from_secs(WANTED_IDLE_SECS_MAX), Duration::ZERO);
+        for (wal_bytes_max, has_to) in [(u64::MAX, false), (0, true)] {
+            let dir = tempfile::tempdir().unwrap();
+            let options = StoreOptions { wal_bytes_max, ..StoreOptions::at(dir.path()) };
+            let store = Store::open(options, Clock::system()).await.unwrap();
+            store.write(|tx| tx.skip_seq_to(7)).await.unwrap();
+            let place =
+                Running::default().0.take(None, Duration::ZERO).await.unwrap_or_else(|_| panic!("no place"));
+            let (chunks, _rest) = mpsc::channel(1);
+            let mut sink = CarSink::new(chunks, Handle::current(), place, Arc::default(), store);
+            assert_eq!(sink.has_to_give_way(slow), has_to, "{wal_bytes_max}");
+            assert!(!sink.has_to_give_way(quick), "who takes what there is may go on");
+            sink.waited = Duration::from_secs(WANTED_WAIT_SECS_MAX);
+            assert_eq!(sink.has_to_give_way(quick), has_to, "{wal_bytes_max}");
+            sink.taken = WANTED_RATE_BYTES_MIN;
+            assert!(!sink.has_to_give_way(quick));
+        }
     }
 
     #[tokio::test]
