@@ -124,6 +124,26 @@ struct Inner {
     lanes: lane::Lanes,
 }
 
+impl Inner {
+    /// Lends a reader. There is one for everybody who has a turn.
+    fn with_reader<T, E: From<StoreError>>(
+        &self,
+        query: impl FnOnce(&Connection) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let taken = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let Some(connection) = taken else { return Err(StoreError::Closed.into()) };
+        let result = query(&connection);
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        result
+    }
+}
+
+/// Runs a statement without rows, which is parsed the first time only.
+fn run(connection: &Connection, sql: &str) -> Result<(), StoreError> {
+    connection.prepare_cached(sql)?.execute(())?;
+    Ok(())
+}
+
 impl Store {
     /// Opens the store, bringing the schema up to date.
     pub async fn open(options: StoreOptions, clock: Clock) -> Result<Store, StoreError> {
@@ -195,19 +215,31 @@ impl Store {
         let turn = self.inner.lanes.enter().await?;
         let outcome = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            let taken = inner.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let Some(connection) = taken else { return Err(StoreError::Closed.into()) };
-            let result = match connection.execute_batch("BEGIN") {
-                Ok(()) => query(&connection),
-                Err(error) => Err(StoreError::from(error).into()),
-            };
-            // A read transaction has nothing to lose; a failed COMMIT leaves nothing behind.
-            let _ = connection.execute_batch("COMMIT");
-            inner.readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
-            result
+            inner.with_reader(|connection| {
+                let result = match run(connection, "BEGIN") {
+                    Ok(()) => query(connection),
+                    Err(error) => Err(error.into()),
+                };
+                // A read transaction has nothing to lose; a failed COMMIT leaves nothing behind.
+                let _ = run(connection, "COMMIT");
+                result
+            })
         })
         .await;
         outcome.unwrap_or_else(|_| Err(StoreError::Closed.into()))
+    }
+
+    /// As [`Store::read`], for one statement that finds one row by its key: runs at once, on the thread that asks, and
+    /// outside of any transaction but the statement's own. A change of threads costs several times what such a look does.
+    ///
+    /// Not for anything longer: the thread's other tasks wait meanwhile (`docs/decisions/0017`).
+    pub async fn look<T, E, F>(&self, query: F) -> Result<T, E>
+    where
+        F: FnOnce(&Connection) -> Result<T, E>,
+        E: From<StoreError>,
+    {
+        let _turn = self.inner.lanes.enter().await?;
+        self.inner.with_reader(query)
     }
 
     /// A read-only connection of the caller's own, for long snapshots (exports). Not pooled: the caller bounds how many.
@@ -291,7 +323,24 @@ mod tests {
         assert!(reading.await.unwrap_err().is_cancelled());
         let mut next = std::pin::pin!(store.read(|_| Ok::<_, StoreError>(())));
         assert!(futures::poll!(next.as_mut()).is_pending(), "the connection is still in use");
+        let mut look = std::pin::pin!(store.look(|_| Ok::<_, StoreError>(())));
+        assert!(futures::poll!(look.as_mut()).is_pending(), "whoever only looks waits as well");
         go_on.send(()).unwrap();
         next.await.unwrap();
+        look.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_look_sees_the_newest_state_and_leaves_no_transaction_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = StoreOptions { readers: 1, ..StoreOptions::at(dir.path()) };
+        let store = Store::open(options, Clock::system()).await.unwrap();
+        let last_seq = || store.look(repo_seq::last_seq);
+        assert_eq!(last_seq().await.unwrap(), 0);
+        let skip = |tx: &mut WriteTx<'_>| tx.skip_seq_to(7);
+        store.write(skip).await.unwrap();
+        assert_eq!(last_seq().await.unwrap(), 7);
+        assert!(!store.read(|db| Ok::<_, StoreError>(db.is_autocommit())).await.unwrap());
+        assert!(store.look(|db| Ok::<_, StoreError>(db.is_autocommit())).await.unwrap());
     }
 }

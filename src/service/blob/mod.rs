@@ -73,7 +73,7 @@ impl Blobs {
     /// A blob that may be served: permanent and not taken down (BL-4, BL-12). The caller has checked that the account
     /// may be read (BL-11).
     pub async fn open(&self, account_id: i64, cid: Cid) -> Result<Option<(Blob, File)>, StoreError> {
-        let row = self.inner.store.read(move |db| blob::get(db, account_id, &cid)).await?;
+        let row = self.inner.store.look(|db| blob::get(db, account_id, &cid)).await?;
         let Some(blob) = row.filter(|blob| !blob.temporary && blob.takedown_ref.is_none()) else {
             return Ok(None);
         };
