@@ -1,7 +1,7 @@
 //! Blobs: uploading, serving and collecting the media that records refer to (BL-1..BL-16).
 //!
 //! An upload is *temporary* until a record refers to it (`store::blob` draws the whole life). Its bytes are streamed
-//! to a file, never held in memory, and are on disk before the row is.
+//! to a file, never held in memory but for a few hundred KiB, and are on disk before the row is.
 //!
 //! Not for: looking into media. MIME types are guessed from the first bytes; nothing is decoded (BL-13).
 
