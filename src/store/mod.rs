@@ -82,6 +82,12 @@ pub enum StoreError {
     Closed,
 }
 
+/// Page cache of a reader, in KiB.
+const READER_CACHE_KIB: u32 = 2048;
+/// Page cache of a connection that reads through a repository in order, and so comes back to no page but those at the top
+/// of its trees, in KiB.
+const SNAPSHOT_CACHE_KIB: u32 = 512;
+
 /// Where the store lives and how much it may use.
 #[derive(Clone, Debug)]
 pub struct StoreOptions {
@@ -153,7 +159,9 @@ impl Store {
         }
         migrate(&path).await?;
         let writer = writer::Writer::start(&path, &options, clock)?;
-        let readers = (0..options.readers).map(|_| open_reader(&path)).collect::<Result<Vec<_>, _>>()?;
+        let readers = (0..options.readers)
+            .map(|_| open_reader(&path, READER_CACHE_KIB))
+            .collect::<Result<Vec<_>, _>>()?;
         Ok(Store {
             inner: Arc::new(Inner {
                 lanes: lane::Lanes::new(options.readers),
@@ -244,7 +252,7 @@ impl Store {
 
     /// A read-only connection of the caller's own, for long snapshots (exports). Not pooled: the caller bounds how many.
     pub fn open_snapshot(&self) -> Result<Connection, StoreError> {
-        open_reader(&self.inner.options.data_dir.join("rookery.sqlite"))
+        open_reader(&self.inner.options.data_dir.join("rookery.sqlite"), SNAPSHOT_CACHE_KIB)
     }
 
     /// The newest frames and the wake-up of their readers.
@@ -283,12 +291,14 @@ async fn migrate(path: &Path) -> Result<(), StoreError> {
     connection.close().await.map_err(|error| failed(&error))
 }
 
-fn open_reader(path: &Path) -> Result<Connection, StoreError> {
+fn open_reader(path: &Path, cache_kib: u32) -> Result<Connection, StoreError> {
     let connection = Connection::open_with_flags(
         path,
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
-    connection.execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = -2048; PRAGMA mmap_size = 0;")?;
+    connection.execute_batch(&format!(
+        "PRAGMA query_only = ON; PRAGMA cache_size = -{cache_kib}; PRAGMA mmap_size = 0;"
+    ))?;
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
