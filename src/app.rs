@@ -1,6 +1,6 @@
 //! The application: every service, built once. The only place that wires things together.
 
-use std::sync::Arc;
+use std::{ops::Deref, sync::Arc};
 
 use axum::Router;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -44,9 +44,20 @@ const APP_PASSWORD_SECRET: &str = "app-password-key";
 /// Name of the server secret that the hashes of mailed codes are keyed with.
 const EMAIL_TOKEN_SECRET: &str = "email-token-key";
 
-/// Handed to every handler as axum state. Cheap to clone.
+/// Handed to every handler as axum state, and cloned several times for each request: one pointer.
 #[derive(Clone)]
-pub struct App {
+pub struct App(Arc<Services>);
+
+impl Deref for App {
+    type Target = Services;
+
+    fn deref(&self) -> &Services {
+        &self.0
+    }
+}
+
+/// Every service.
+pub struct Services {
     /// What `config` said.
     pub settings: Arc<Settings>,
     /// Database and blobs.
@@ -217,7 +228,7 @@ impl App {
             ReadAfterWrite::new(store.clone(), proxy.clone(), settings.clone(), clock.clone());
         let relays = Relays::new(&settings);
         let firehose = FirehoseOptions { window: settings.firehose_window, ..FirehoseOptions::default() };
-        Ok(App {
+        Ok(App(Arc::new(Services {
             blobs,
             firehose: Firehose::new(store.clone(), clock.clone(), firehose),
             sequence: Sequence::new(store.clone(), accounts.clone(), relays.clone()),
@@ -246,7 +257,7 @@ impl App {
             email_tokens,
             stopping,
             tasks,
-        })
+        })))
     }
 
     /// Ends what runs beside requests, waits for it, and closes the store. Called when nothing is served any more.
@@ -260,6 +271,6 @@ impl App {
 
     /// Everything that is served under one listener.
     pub fn router(&self) -> Router {
-        web::router(self.clone(), xrpc::router(self.clone()))
+        web::router(self.clone(), xrpc::service(self.clone()))
     }
 }

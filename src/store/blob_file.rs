@@ -9,7 +9,7 @@
 
 use std::{
     collections::HashSet,
-    io,
+    io::{self, Write as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -17,7 +17,10 @@ use std::{
 use atproto::data::{Cid, cid};
 use sha2::{Digest, Sha256};
 use tempfile::TempPath;
-use tokio::{fs::File, io::AsyncWriteExt, task::spawn_blocking};
+use tokio::{
+    fs::File,
+    task::{JoinHandle, spawn_blocking},
+};
 
 use super::{Store, StoreError};
 
@@ -25,6 +28,9 @@ use super::{Store, StoreError};
 const TMP_PREFIX: &str = "upload-";
 /// Directories that are remembered as durable; then they are looked at anew.
 const DURABLE_DIRS_MAX: usize = 4096;
+
+/// Bytes of an upload that are gathered before they are hashed and written: each time costs two changes of threads.
+const WRITE_BYTES_MIN: usize = 128 * 1024;
 
 /// The blob files of a store.
 #[derive(Clone, Debug)]
@@ -38,18 +44,34 @@ pub struct BlobFiles {
 
 /// An upload under way. Dropping it removes the file.
 pub struct PartialBlob {
-    file: File,
-    path: TempPath,
-    digest: Sha256,
+    tmp: PathBuf,
+    /// The last write, which may be under way while more comes in.
+    writing: Option<JoinHandle<io::Result<Written>>>,
+    /// What has not been handed to a write yet.
+    buffer: Vec<u8>,
     size: u64,
 }
 
-/// A complete upload on disk, not in place yet. Dropping it removes the file.
+/// The file of an upload, and the hash of what is in it. Both are for threads that may wait for the disk.
+struct Written {
+    file: std::fs::File,
+    path: TempPath,
+    digest: Sha256,
+}
+
+/// A complete upload, neither flushed nor in place yet. Dropping it removes the file.
 pub struct ReceivedBlob {
     /// Hash of the bytes (BL-1).
     pub cid: Cid,
     /// Bytes.
     pub size: u64,
+    file: std::fs::File,
+    path: TempPath,
+}
+
+/// A complete upload on disk, not in place yet. Dropping it removes the file.
+pub struct FlushedBlob {
+    cid: Cid,
     path: TempPath,
 }
 
@@ -63,18 +85,13 @@ impl BlobFiles {
         }
     }
 
-    /// Starts an upload.
-    pub async fn create(&self) -> Result<PartialBlob, StoreError> {
-        let tmp = self.tmp.clone();
-        let (file, path) = blocking(&self.tmp, move || {
-            Ok(tempfile::Builder::new().prefix(TMP_PREFIX).tempfile_in(tmp)?.into_parts())
-        })
-        .await?;
-        Ok(PartialBlob { file: File::from_std(file), path, digest: Sha256::new(), size: 0 })
+    /// Starts an upload. Its file is made when there is something to write.
+    pub fn create(&self) -> PartialBlob {
+        PartialBlob { tmp: self.tmp.clone(), writing: None, buffer: Vec::new(), size: 0 }
     }
 
-    /// Moves a received blob to its place and makes the move durable.
-    pub async fn keep(&self, account_id: i64, blob: ReceivedBlob) -> Result<(), StoreError> {
+    /// Moves a flushed blob to its place and makes the move durable.
+    pub async fn keep(&self, account_id: i64, blob: FlushedBlob) -> Result<(), StoreError> {
         let (blobs, path) = (self.blobs.clone(), self.path(account_id, &blob.cid.to_string()));
         let durable = self.durable.clone();
         blocking(&path.clone(), move || {
@@ -148,22 +165,66 @@ impl PartialBlob {
 
     /// Adds bytes at the end.
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        self.digest.update(bytes);
         self.size += bytes.len() as u64;
-        self.file.write_all(bytes).await.map_err(|source| self.failed(source))
+        self.buffer.extend_from_slice(bytes);
+        if self.buffer.len() < WRITE_BYTES_MIN {
+            return Ok(());
+        }
+        let written = self.written().await?;
+        self.write_out(written);
+        Ok(())
     }
 
-    /// Flushes the file to disk.
+    /// Ends the upload: all of it is written, but not flushed.
     pub async fn finish(mut self) -> Result<ReceivedBlob, StoreError> {
-        // Writes run on another thread; flushing waits for the last one and reports its error.
-        self.file.flush().await.map_err(|source| self.failed(source))?;
-        self.file.sync_all().await.map_err(|source| self.failed(source))?;
-        let cid = cid::raw_from_digest(self.digest.finalize().into());
-        Ok(ReceivedBlob { cid, size: self.size, path: self.path })
+        let written = self.written().await?;
+        self.write_out(written);
+        let Written { file, path, digest } = self.written().await?.ok_or(StoreError::Closed)?;
+        let cid = cid::raw_from_digest(digest.finalize().into());
+        Ok(ReceivedBlob { cid, size: self.size, file, path })
     }
 
-    fn failed(&self, source: io::Error) -> StoreError {
-        StoreError::File { path: self.path.to_path_buf(), source }
+    /// Waits for the last write and takes what it was at; `None` before the first.
+    async fn written(&mut self) -> Result<Option<Written>, StoreError> {
+        let Some(writing) = self.writing.as_mut() else { return Ok(None) };
+        let written = writing.await;
+        self.writing = None;
+        match written {
+            Ok(outcome) => {
+                outcome.map(Some).map_err(|source| StoreError::File { path: self.tmp.clone(), source })
+            }
+            Err(_) => Err(StoreError::Closed),
+        }
+    }
+
+    /// Begins to hash and write what is held, on a thread for such work. When nobody asks for the outcome any more, the
+    /// file goes.
+    fn write_out(&mut self, written: Option<Written>) {
+        let (tmp, buffer) = (self.tmp.clone(), std::mem::take(&mut self.buffer));
+        self.writing = Some(spawn_blocking(move || {
+            let mut written = written.map_or_else(|| Written::create(&tmp), Ok)?;
+            written.digest.update(&buffer);
+            written.file.write_all(&buffer)?;
+            Ok(written)
+        }));
+    }
+}
+
+impl Written {
+    fn create(tmp: &Path) -> io::Result<Written> {
+        let file = tempfile::Builder::new().prefix(TMP_PREFIX).tempfile_in(tmp)?;
+        let (file, path) = file.into_parts();
+        Ok(Written { file, path, digest: Sha256::new() })
+    }
+}
+
+impl ReceivedBlob {
+    /// Flushes the file to disk.
+    pub async fn flush(self) -> Result<FlushedBlob, StoreError> {
+        let ReceivedBlob { cid, file, path, .. } = self;
+        let name = path.to_path_buf();
+        blocking(&name, move || file.sync_all()).await?;
+        Ok(FlushedBlob { cid, path })
     }
 }
 

@@ -114,6 +114,12 @@ impl StoreError {
     }
 }
 
+/// Page cache of a reader, in KiB.
+const READER_CACHE_KIB: u32 = 2048;
+/// Page cache of a connection that reads through a repository in order, and so comes back to no page but those at the top
+/// of its trees, in KiB.
+const SNAPSHOT_CACHE_KIB: u32 = 512;
+
 /// Where the store lives and how much it may use.
 #[derive(Clone, Debug)]
 pub struct StoreOptions {
@@ -171,6 +177,40 @@ struct Inner {
     clock: Clock,
 }
 
+impl Inner {
+    /// Lends a reader. There is a place for everybody who has a turn.
+    fn with_reader<T, E: From<StoreError> + std::error::Error + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let connection = self.take_reader()?;
+        let result = query(&connection);
+        // SQLite may hold on to an error of the disk for as long as the connection lives, and one in a transaction sees an
+        // old state: the next reader gets a new one.
+        let has_failed = match &result {
+            Err(error) => matches!(Cause::of(error), Some(Cause::Disk | Cause::Full)),
+            Ok(_) => false,
+        };
+        if !has_failed && connection.is_autocommit() {
+            self.readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        }
+        result
+    }
+
+    /// A connection of the pool, or a new one in place of one that was not fit to be given back.
+    fn take_reader(&self) -> Result<Connection, StoreError> {
+        let taken = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let path = || self.options.data_dir.join("rookery.sqlite");
+        taken.map_or_else(|| open_reader(&path(), READER_CACHE_KIB), Ok)
+    }
+}
+
+/// Runs a statement without rows, which is parsed the first time only.
+fn run(connection: &Connection, sql: &str) -> Result<(), StoreError> {
+    connection.prepare_cached(sql)?.execute(())?;
+    Ok(())
+}
+
 impl Store {
     /// Opens the store, bringing the schema up to date.
     pub async fn open(options: StoreOptions, clock: Clock) -> Result<Store, StoreError> {
@@ -183,7 +223,9 @@ impl Store {
             .map_err(|source| StoreError::File { path: options.data_dir.clone(), source })?;
         migrate(&path).await?;
         let writer = writer::Writer::start(&path, &options, clock.clone())?;
-        let readers = (0..options.readers).map(|_| open_reader(&path)).collect::<Result<Vec<_>, _>>()?;
+        let readers = (0..options.readers)
+            .map(|_| open_reader(&path, READER_CACHE_KIB))
+            .collect::<Result<Vec<_>, _>>()?;
         Ok(Store {
             inner: Arc::new(Inner {
                 lanes: lane::Lanes::new(options.readers),
@@ -265,31 +307,36 @@ impl Store {
         let turn = self.inner.lanes.enter().await?;
         let outcome = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            let connection = inner.take_reader()?;
-            let result = match connection.execute_batch("BEGIN") {
-                Ok(()) => query(&connection),
-                Err(error) => Err(StoreError::from(error).into()),
-            };
-            // A read transaction has nothing to lose; a failed COMMIT leaves nothing behind.
-            let ended = connection.execute_batch("COMMIT");
-            // SQLite may hold on to an error of the disk for as long as the connection lives: the next reader gets a
-            // new one.
-            let is_sound = match &result {
-                Err(error) => !matches!(Cause::of(error), Some(Cause::Disk | Cause::Full)),
-                Ok(_) => ended.is_ok(),
-            };
-            if is_sound && connection.is_autocommit() {
-                inner.readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
-            }
-            result
+            inner.with_reader(|connection| {
+                let result = match run(connection, "BEGIN") {
+                    Ok(()) => query(connection),
+                    Err(error) => Err(error.into()),
+                };
+                // A read transaction has nothing to lose; a failed COMMIT leaves nothing behind.
+                let _ = run(connection, "COMMIT");
+                result
+            })
         })
         .await;
         outcome.unwrap_or_else(|_| Err(StoreError::Closed.into()))
     }
 
+    /// As [`Store::read`], for one statement that finds one row by its key: runs at once, on the thread that asks, and
+    /// outside of any transaction but the statement's own. A change of threads costs several times what such a look does.
+    ///
+    /// Not for anything longer: the thread's other tasks wait meanwhile (`docs/decisions/0017`).
+    pub async fn look<T, E, F>(&self, query: F) -> Result<T, E>
+    where
+        F: FnOnce(&Connection) -> Result<T, E>,
+        E: From<StoreError> + std::error::Error + 'static,
+    {
+        let _turn = self.inner.lanes.enter().await?;
+        self.inner.with_reader(query)
+    }
+
     /// A read-only connection of the caller's own, for long snapshots (exports). Not pooled: the caller bounds how many.
     pub fn open_snapshot(&self) -> Result<Connection, StoreError> {
-        open_reader(&self.inner.options.data_dir.join("rookery.sqlite"))
+        open_reader(&self.inner.options.data_dir.join("rookery.sqlite"), SNAPSHOT_CACHE_KIB)
     }
 
     /// The newest frames and the wake-up of their readers.
@@ -315,14 +362,6 @@ impl Store {
     }
 }
 
-impl Inner {
-    /// A connection of the pool, or a new one in place of one that was not fit to be given back.
-    fn take_reader(&self) -> Result<Connection, StoreError> {
-        let taken = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        taken.map_or_else(|| open_reader(&self.options.data_dir.join("rookery.sqlite")), Ok)
-    }
-}
-
 async fn migrate(path: &Path) -> Result<(), StoreError> {
     use sqlx::{Connection as _, sqlite::SqliteConnectOptions, sqlite::SqliteJournalMode};
     let options = SqliteConnectOptions::new()
@@ -336,12 +375,14 @@ async fn migrate(path: &Path) -> Result<(), StoreError> {
     connection.close().await.map_err(|error| failed(&error))
 }
 
-fn open_reader(path: &Path) -> Result<Connection, StoreError> {
+fn open_reader(path: &Path, cache_kib: u32) -> Result<Connection, StoreError> {
     let connection = Connection::open_with_flags(
         path,
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
-    connection.execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = -2048; PRAGMA mmap_size = 0;")?;
+    connection.execute_batch(&format!(
+        "PRAGMA query_only = ON; PRAGMA cache_size = -{cache_kib}; PRAGMA mmap_size = 0;"
+    ))?;
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
@@ -376,8 +417,25 @@ mod tests {
         assert!(reading.await.unwrap_err().is_cancelled());
         let mut next = std::pin::pin!(store.read(|_| Ok::<_, StoreError>(())));
         assert!(futures::poll!(next.as_mut()).is_pending(), "the connection is still in use");
+        let mut look = std::pin::pin!(store.look(|_| Ok::<_, StoreError>(())));
+        assert!(futures::poll!(look.as_mut()).is_pending(), "whoever only looks waits as well");
         go_on.send(()).unwrap();
         next.await.unwrap();
+        look.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_look_sees_the_newest_state_and_leaves_no_transaction_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = StoreOptions { readers: 1, ..StoreOptions::at(dir.path()) };
+        let store = Store::open(options, Clock::system()).await.unwrap();
+        let last_seq = || store.look(repo_seq::last_seq);
+        assert_eq!(last_seq().await.unwrap(), 0);
+        let skip = |tx: &mut WriteTx<'_>| tx.skip_seq_to(7);
+        store.write(skip).await.unwrap();
+        assert_eq!(last_seq().await.unwrap(), 7);
+        assert!(!store.read(|db| Ok::<_, StoreError>(db.is_autocommit())).await.unwrap());
+        assert!(store.look(|db| Ok::<_, StoreError>(db.is_autocommit())).await.unwrap());
     }
 
     #[tokio::test]

@@ -5,13 +5,14 @@
 
 use atproto::{
     data::Cid,
-    syntax::{Nsid, RecordKey, RepoPath, Tid},
+    syntax::{AtIdentifier, Did, Nsid, RecordKey, RepoPath, Tid},
 };
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::{
     StoreError,
-    column::{CidColumn, PathColumn, RevColumn, collection_range},
+    account::Status,
+    column::{CidColumn, PathColumn, RevColumn, TextColumn, collection_range},
 };
 use crate::time::Micros;
 
@@ -69,6 +70,44 @@ pub fn get(db: &Connection, repo_id: i64, path: &RepoPath) -> Result<Option<Reco
     let mut statement =
         db.prepare_cached(&format!("SELECT {COLUMNS} FROM record WHERE repo_id = ?1 AND path = ?2"))?;
     Ok(statement.query_row((repo_id, path.as_str()), from_row).optional()?)
+}
+
+/// What there is for the public at a path.
+#[derive(Clone, Debug)]
+pub struct Sought {
+    /// The account that was named.
+    pub did: Did,
+    /// Its hosting status.
+    pub status: Status,
+    /// CID and body of the record in the repo that the account serves; `None` when there is none, or it is hidden.
+    pub record: Option<(Cid, Vec<u8>)>,
+}
+
+/// The account `repo` and its record at `path`, in one look; `None` when there is no such account.
+pub fn seek(db: &Connection, repo: &AtIdentifier, path: &RepoPath) -> Result<Option<Sought>, StoreError> {
+    let sql = match repo {
+        AtIdentifier::Did(_) => {
+            "SELECT account.did, account.takedown_ref IS NOT NULL, account.deactivated_at IS NOT NULL, record.cid, record.body
+             FROM account
+             LEFT JOIN record ON record.repo_id = account.repo_id AND record.path = ?2 AND record.takedown_ref IS NULL
+             WHERE account.did = ?1"
+        }
+        AtIdentifier::Handle(_) => {
+            "SELECT account.did, account.takedown_ref IS NOT NULL, account.deactivated_at IS NOT NULL, record.cid, record.body
+             FROM account
+             LEFT JOIN record ON record.repo_id = account.repo_id AND record.path = ?2 AND record.takedown_ref IS NULL
+             WHERE account.handle = ?1"
+        }
+    };
+    let sought = db.prepare_cached(sql)?.query_row((repo.as_str(), path.as_str()), |row| {
+        let cid = row.get::<_, Option<CidColumn>>(3)?;
+        Ok(Sought {
+            did: row.get::<_, TextColumn<Did>>(0)?.0,
+            status: Status::of_marks(row.get(1)?, row.get(2)?),
+            record: cid.map(|CidColumn(cid)| Ok::<_, rusqlite::Error>((cid, row.get(4)?))).transpose()?,
+        })
+    });
+    Ok(sought.optional()?)
 }
 
 /// The CID of the record at `path`, hidden ones too.
@@ -135,7 +174,19 @@ pub enum Order {
     Descending,
 }
 
-/// Up to `limit` records of `collection` that are not hidden, beyond `cursor` (exclusive) in `order` of their keys.
+/// A record on the row that it is read from.
+#[derive(Clone, Copy, Debug)]
+pub struct RowRecord<'a> {
+    /// Where it stands.
+    pub path: &'a str,
+    /// CID of `body`.
+    pub cid: &'a Cid,
+    /// Canonical CBOR.
+    pub body: &'a [u8],
+}
+
+/// Hands up to `limit` records of `collection` that are not hidden to `emit`, beyond `cursor` (exclusive) in `order` of
+/// their keys.
 pub fn list(
     db: &Connection,
     repo_id: i64,
@@ -143,21 +194,40 @@ pub fn list(
     cursor: Option<&RecordKey>,
     order: Order,
     limit: u32,
-) -> Result<Vec<Record>, StoreError> {
+    mut emit: impl FnMut(RowRecord<'_>) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
     let (first, end) = collection_range(collection.as_str());
     let beyond = cursor.map(|rkey| RepoPath::new(collection, rkey).as_str().to_owned());
     // `first` itself is no path, so both ends may be exclusive.
-    let (after, before, direction) = match order {
-        Order::Ascending => (beyond.unwrap_or(first), end, "ASC"),
-        Order::Descending => (first, beyond.unwrap_or(end), "DESC"),
+    let (after, before, statement) = match order {
+        Order::Ascending => (
+            beyond.unwrap_or(first),
+            end,
+            "SELECT path, cid, body FROM record
+             WHERE repo_id = ?1 AND path > ?2 AND path < ?3 AND takedown_ref IS NULL
+             ORDER BY path ASC LIMIT ?4",
+        ),
+        Order::Descending => (
+            first,
+            beyond.unwrap_or(end),
+            "SELECT path, cid, body FROM record
+             WHERE repo_id = ?1 AND path > ?2 AND path < ?3 AND takedown_ref IS NULL
+             ORDER BY path DESC LIMIT ?4",
+        ),
     };
-    let mut statement = db.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM record
-         WHERE repo_id = ?1 AND path > ?2 AND path < ?3 AND takedown_ref IS NULL
-         ORDER BY path {direction} LIMIT ?4"
-    ))?;
-    let rows = statement.query_map((repo_id, after, before, limit), from_row)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    let mut statement = db.prepare_cached(statement)?;
+    let mut rows = statement.query((repo_id, after, before, limit))?;
+    while let Some(row) = rows.next()? {
+        let CidColumn(cid) = row.get(1)?;
+        let path = row.get_ref(0)?.as_str().map_err(|_| corrupt("path"))?;
+        let body = row.get_ref(2)?.as_blob().map_err(|_| corrupt("body"))?;
+        emit(RowRecord { path, cid: &cid, body })?;
+    }
+    Ok(())
+}
+
+fn corrupt(column: &'static str) -> StoreError {
+    StoreError::Corrupt { table: "record", column }
 }
 
 /// Up to `limit` records that were written after `rev` and are not hidden, oldest rev first.

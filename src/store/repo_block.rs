@@ -9,7 +9,7 @@ use atproto::{
     data::{Cid, Value, cbor},
     syntax::Tid,
 };
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension, Row, Rows};
 
 use super::{
     StoreError,
@@ -41,6 +41,28 @@ impl Node {
     }
 }
 
+/// A block on the row that it is read from, where nothing of it is copied.
+struct Block<'a> {
+    /// `low` of a node, path of a record.
+    place: &'a str,
+    cid: Cid,
+    bytes: &'a [u8],
+}
+
+impl<'a> Block<'a> {
+    /// `table`: whose rows they are.
+    fn next(rows: &'a mut Rows<'_>, table: &'static str) -> Result<Option<Block<'a>>, StoreError> {
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let corrupt = |column| StoreError::Corrupt { table, column };
+        let CidColumn(cid) = row.get(1)?;
+        Ok(Some(Block {
+            place: row.get_ref(0)?.as_str().map_err(|_| corrupt("place"))?,
+            cid,
+            bytes: row.get_ref(2)?.as_blob().map_err(|_| corrupt("block"))?,
+        }))
+    }
+}
+
 /// Hands every node and record of the tree to `emit` in depth-first pre-order (CAR-6): a node, then slot by slot the
 /// child with all below it, or the record.
 ///
@@ -52,29 +74,28 @@ pub fn scan<E: From<StoreError>>(
     mut emit: impl FnMut(&Cid, &[u8]) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut nodes = db
-        .prepare_cached(
-            "SELECT low, depth, cid, rev, block FROM mst_node WHERE repo_id = ?1 ORDER BY low, depth DESC",
-        )
+        .prepare_cached("SELECT low, cid, block FROM mst_node WHERE repo_id = ?1 ORDER BY low, depth DESC")
         .map_err(StoreError::from)?;
-    let mut nodes = nodes.query_map([repo_id], Node::from_row).map_err(StoreError::from)?;
-    let mut next_node = || nodes.next().transpose().map_err(StoreError::from);
+    let mut nodes = nodes.query([repo_id]).map_err(StoreError::from)?;
     let mut records = db
         .prepare_cached("SELECT path, cid, body FROM record WHERE repo_id = ?1 ORDER BY path")
         .map_err(StoreError::from)?;
-    let mut records = records.query_map([repo_id], leaf_from).map_err(StoreError::from)?;
+    let mut records = records.query([repo_id]).map_err(StoreError::from)?;
 
-    let mut waiting = next_node()?;
+    let mut waiting = Block::next(&mut nodes, "mst_node")?;
     // The path of the record handed out last; no path is empty, so the nodes at the left edge come first of all.
     let mut path = String::new();
     loop {
-        while let Some(node) = waiting.take_if(|node| node.low <= path) {
-            emit(&node.cid, &node.block)?;
-            waiting = next_node()?;
+        while let Some(node) = &waiting
+            && node.place <= path.as_str()
+        {
+            emit(&node.cid, node.bytes)?;
+            waiting = Block::next(&mut nodes, "mst_node")?;
         }
-        let Some(leaf) = records.next() else { break };
-        let (next_path, CidColumn(cid), body) = leaf.map_err(StoreError::from)?;
-        emit(&cid, &body)?;
-        path = next_path;
+        let Some(leaf) = Block::next(&mut records, "record")? else { break };
+        emit(&leaf.cid, leaf.bytes)?;
+        path.clear();
+        path.push_str(leaf.place);
     }
     match waiting {
         None => Ok(()),
@@ -114,10 +135,9 @@ pub fn scan_since<E: From<StoreError>>(
             "SELECT path, cid, body FROM record WHERE repo_id = ?1 AND rev > ?2 ORDER BY rev, path",
         )
         .map_err(StoreError::from)?;
-    let records = records.query_map((repo_id, RevColumn(since)), leaf_from).map_err(StoreError::from)?;
-    for leaf in records {
-        let (_, CidColumn(cid), body) = leaf.map_err(StoreError::from)?;
-        emit(&cid, &body)?;
+    let mut records = records.query((repo_id, RevColumn(since))).map_err(StoreError::from)?;
+    while let Some(leaf) = Block::next(&mut records, "record")? {
+        emit(&leaf.cid, leaf.bytes)?;
     }
     Ok(())
 }
@@ -183,10 +203,6 @@ pub fn count(db: &Connection, repo_id: i64) -> Result<u64, StoreError> {
     )?;
     let n: i64 = statement.query_row([repo_id], |row| row.get(0))?;
     Ok(u64::try_from(n).unwrap_or(0))
-}
-
-fn leaf_from(row: &Row<'_>) -> rusqlite::Result<(String, CidColumn, Vec<u8>)> {
-    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
 }
 
 /// The deepest node that no key comes before.

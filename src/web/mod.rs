@@ -4,6 +4,11 @@ mod front_page;
 pub mod plc_directory;
 mod well_known;
 
+use std::{
+    convert::Infallible,
+    task::{Context, Poll, ready},
+};
+
 use axum::{
     Json, Router,
     extract::{Request, State},
@@ -12,8 +17,9 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use futures::future::Either;
 use serde_json::json;
-use tower::{ServiceBuilder, util::MapRequestLayer};
+use tower::{Service, ServiceBuilder};
 use tower_http::compression::{
     CompressionLayer,
     predicate::{Predicate, SizeAbove},
@@ -32,25 +38,63 @@ use crate::{
 const RETRY_SOON: [(HeaderName, &str); 1] = [(header::RETRY_AFTER, "30")];
 /// Whoever watches asks often.
 static LOG_PACE: LogPace = LogPace::new();
+/// A page of ours among the paths of XRPC.
+const HEALTH: &str = "/xrpc/_health";
 /// Shorter answers are not compressed, in bytes.
 const COMPRESSED_BYTES_MIN: u64 = 1024;
 
 /// The pages, with `xrpc` under `/xrpc/`.
-pub fn router(app: App, xrpc: Router) -> Router {
-    let xrpc = ServiceBuilder::new().layer(MapRequestLayer::new(without_trailing_slash)).service(xrpc);
+pub fn router<X>(app: App, xrpc: X) -> Router
+where
+    X: Service<Request, Response = Response, Error = Infallible, Future: Send + 'static>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+{
     let pages = Router::new()
         .route("/", get(front_page::front_page))
         .route("/robots.txt", get(robots_txt))
-        .route("/xrpc/_health", get(health))
+        .route(HEALTH, get(health))
         .route("/.well-known/atproto-did", get(well_known::atproto_did))
         .route("/.well-known/did.json", get(well_known::did_json))
         .layer(tower_http::cors::CorsLayer::permissive())
         .with_state(app);
-    pages
-        .route_service("/xrpc/", xrpc.clone())
-        .route_service("/xrpc/{*path}", xrpc)
-        .layer(from_fn(in_lane_of_verb))
+    let site = ServiceBuilder::new()
         .layer(CompressionLayer::new().compress_when(SizeAbove::new(COMPRESSED_BYTES_MIN).and(is_text)))
+        .layer(from_fn(in_lane_of_verb))
+        .service(Site { pages, xrpc });
+    Router::new().fallback_service(site)
+}
+
+/// Chooses between the pages and XRPC by the path, without a router's search.
+#[derive(Clone)]
+struct Site<X> {
+    pages: Router,
+    xrpc: X,
+}
+
+impl<X> Service<Request> for Site<X>
+where
+    X: Service<Request, Response = Response, Error = Infallible>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Either<X::Future, <Router as Service<Request>>::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        ready!(self.xrpc.poll_ready(context))?;
+        Service::<Request>::poll_ready(&mut self.pages, context)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let path = request.uri().path();
+        if path.starts_with("/xrpc/") && path != HEALTH {
+            Either::Left(self.xrpc.call(without_trailing_slash(request)))
+        } else {
+            Either::Right(self.pages.call(request))
+        }
+    }
 }
 
 /// Whoever only reads is one of the public until the credentials prove otherwise (`xrpc::caller`). What is posted either
@@ -79,7 +123,7 @@ fn is_text(
 }
 
 /// `/xrpc/<nsid>/` means `/xrpc/<nsid>`.
-fn without_trailing_slash<B>(mut request: axum::http::Request<B>) -> axum::http::Request<B> {
+fn without_trailing_slash(mut request: Request) -> Request {
     let uri = request.uri();
     let Some(path) = uri.path().strip_suffix('/') else {
         return request;

@@ -128,13 +128,9 @@ impl<A: Accepts> Caller<A> {
         if own {
             return self.require_active();
         }
-        let repo = repo.clone();
         let found = app
             .store
-            .read(move |db| match &repo {
-                AtIdentifier::Did(did) => account::get_by_did(db, did),
-                AtIdentifier::Handle(handle) => account::get_by_handle(db, handle),
-            })
+            .look(|db| account::get_by_identifier(db, repo))
             .await
             .map_err(|error: StoreError| XrpcError::from(error))?
             .ok_or_else(account_not_found)?;
@@ -339,7 +335,7 @@ async fn session(
 
 async fn find_account(app: &App, did: Did) -> Result<Account, XrpcError> {
     app.store
-        .read(move |db| account::get_by_did(db, &did))
+        .look(|db| account::get_by_did(db, &did))
         .await
         .map_err(|error: StoreError| XrpcError::from(error))?
         .ok_or_else(account_not_found)

@@ -23,7 +23,7 @@ mod trace;
 mod unpack;
 mod websocket;
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
 use axum::{
     Router,
@@ -33,6 +33,7 @@ use axum::{
     response::Response,
     routing::{MethodRouter, any, get, post},
 };
+use tower::{Service, ServiceBuilder};
 use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 
 use self::method::{Bodies, Method, handler};
@@ -49,7 +50,13 @@ use crate::app::App;
 const PREFLIGHT_TTL_SECS: u64 = 86_400;
 
 /// Everything under `/xrpc/`.
-pub fn router(app: App) -> Router {
+///
+/// The layers stand around the router, and not on it: a router copies each of its routes with all layers on it for every
+/// request, and each layer once more what is below it.
+pub fn service(
+    app: App,
+) -> impl Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static
+{
     let mut methods = Router::new().merge(com_atproto::routes()).merge(app_bsky::routes());
     if app.settings.appview.is_some() {
         methods = methods.merge(app_bsky::routes_with_appview());
@@ -58,15 +65,14 @@ pub fn router(app: App) -> Router {
         methods = methods.route_layer(from_fn(contract::check));
     }
     let others = any(proxy::catch_all).layer(from_fn(rate_limit::charge_unknown)).with_state(app.clone());
-    methods
-        .fallback_service(others)
-        .layer(from_fn_with_state(app.clone(), pace::keep))
-        .layer(from_fn(linger::linger))
-        .layer(from_fn_with_state(app.clone(), rate_limit::account))
-        .layer(from_fn(trace::trace))
-        .layer(cors())
+    ServiceBuilder::new()
         .layer(from_fn(preflight))
-        .with_state(app)
+        .layer(cors())
+        .layer(from_fn(trace::trace))
+        .layer(from_fn_with_state(app.clone(), rate_limit::account))
+        .layer(from_fn(linger::linger))
+        .layer(from_fn_with_state(app.clone(), pace::keep))
+        .service(methods.fallback_service(others).with_state(app))
 }
 
 /// A query: GET and HEAD, no body (XR-1).

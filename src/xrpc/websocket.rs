@@ -36,7 +36,7 @@ const READ_BUFFER_BYTES: usize = 1024;
 /// Largest message taken from a client, in bytes. There is nothing to say.
 const CLIENT_MESSAGE_BYTES_MAX: usize = 4 * 1024;
 /// Pieces handed to the system at once: a head and a payload for each message.
-const PIECES_MAX: usize = 64;
+const PIECES_MAX: usize = 256;
 /// Room for messages that is kept while none are waiting.
 const UNSENT_KEPT: usize = 32;
 /// Longest head of a message, in bytes.

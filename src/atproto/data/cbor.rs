@@ -10,6 +10,7 @@ mod reader;
 mod tests;
 mod writer;
 
+pub(super) use self::reader::Item;
 pub use self::{reader::Reader, writer::Writer};
 
 use super::{DEPTH_MAX, Value};

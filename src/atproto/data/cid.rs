@@ -21,6 +21,7 @@ const HASH_BLAKE3: u64 = 0x1e;
 const DIGEST_BYTES: usize = 32;
 /// Version, codec, hash and digest length of a blessed CID are one byte each.
 const BLESSED_BYTES: usize = 4 + DIGEST_BYTES;
+const BASE32_DIGITS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 
 /// Why bytes or a text are not a CID.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -63,6 +64,33 @@ pub fn is_linkable(cid: &Cid) -> bool {
         && matches!(cid.codec(), CODEC_DAG_CBOR | CODEC_RAW)
         && matches!(cid.hash().code(), HASH_SHA2_256 | HASH_BLAKE3)
         && cid.hash().digest().len() == DIGEST_BYTES
+}
+
+/// Appends the text form of `cid`, as `to_string` gives it, without the general machinery for the forms that nearly every
+/// CID has.
+pub fn write(cid: &Cid, text: &mut String) {
+    let codec = match cid.codec() {
+        CODEC_DAG_CBOR => 0x71,
+        CODEC_RAW => 0x55,
+        _ => return text.push_str(&cid.to_string()),
+    };
+    if !is_blessed(cid) {
+        return text.push_str(&cid.to_string());
+    }
+    // Base32 takes bits from the front, five at a time; zeros fill up the last digit.
+    let (mut bits, mut n_bits) = (0_u32, 0);
+    let mut digits = [b'b'; 1 + (BLESSED_BYTES * 8).div_ceil(5)];
+    let mut places = digits.iter_mut().skip(1);
+    for byte in [0x01, codec, 0x12, DIGEST_BYTES as u8].iter().chain(cid.hash().digest()).chain([&0]) {
+        bits = bits << 8 | u32::from(*byte);
+        n_bits += 8;
+        while n_bits >= 5 {
+            n_bits -= 5;
+            let Some(place) = places.next() else { break };
+            *place = BASE32_DIGITS[(bits >> n_bits) as usize & 0x1f];
+        }
+    }
+    text.push_str(std::str::from_utf8(&digits).unwrap_or_default());
 }
 
 /// Reads the text form of any CID, version 0 or 1, in any base.
@@ -223,6 +251,16 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_quick_text_is_the_text(digest: [u8; 32], codec in prop_oneof![Just(0x55), Just(0x71), Just(0x70)]) {
+            let blake3 = multihash::Multihash::wrap(HASH_BLAKE3, &digest).unwrap();
+            for cid in [from_digest(codec, digest), Cid::new_v1(codec, blake3)] {
+                let mut text = String::from("before ");
+                write(&cid, &mut text);
+                prop_assert_eq!(text, format!("before {cid}"));
+            }
+        }
+
         #[test]
         fn no_bytes_make_it_panic_and_what_is_read_is_written_back(bytes in proptest::collection::vec(any::<u8>(), 0..120)) {
             if let Ok((cid, used)) = from_bytes_prefix(&bytes) {

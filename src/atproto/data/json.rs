@@ -6,6 +6,10 @@
 //!
 //! Not for: what holds for objects and records as a whole (see [`super::check_record`]).
 
+mod from_cbor;
+#[cfg(test)]
+mod tests;
+
 use std::{borrow::Cow, fmt};
 
 use base64::{
@@ -18,6 +22,7 @@ use serde::{
     ser::SerializeMap,
 };
 
+pub use self::from_cbor::{write_cbor, write_str};
 use super::{
     CONTAINER_ELEMENTS_MAX, Cid, DEPTH_MAX, MAP_KEY_BYTES_MAX, Map, SAFE_INTEGER_MAX, Value,
     cid::{self, ParseCidError},
@@ -260,6 +265,3 @@ fn read_wrapper<'de, A: MapAccess<'de>>(key: &str, mut map: A) -> Result<Value, 
 #[derive(Deserialize)]
 #[serde(transparent)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-#[cfg(test)]
-mod tests;

@@ -1,7 +1,7 @@
 //! Blobs: uploading, serving and collecting the media that records refer to (BL-1..BL-16).
 //!
 //! An upload is *temporary* until a record refers to it (`store::blob` draws the whole life). Its bytes are streamed
-//! to a file, never held in memory, and are on disk before the row is.
+//! to a file, never held in memory but for a few hundred KiB, and are on disk before the row is.
 //!
 //! Not for: looking into media. MIME types are guessed from the first bytes; nothing is decoded (BL-13).
 
@@ -73,7 +73,7 @@ impl Blobs {
     /// A blob that may be served: permanent and not taken down (BL-4, BL-12). The caller has checked that the account
     /// may be read (BL-11).
     pub async fn open(&self, account_id: i64, cid: Cid) -> Result<Option<(Blob, File)>, StoreError> {
-        let row = self.inner.store.read(move |db| blob::get(db, account_id, &cid)).await?;
+        let row = self.inner.store.look(|db| blob::get(db, account_id, &cid)).await?;
         let Some(blob) = row.filter(|blob| !blob.temporary && blob.takedown_ref.is_none()) else {
             return Ok(None);
         };

@@ -94,7 +94,7 @@ impl Blobs {
         let owner = account_id.to_string();
         let place = shared.uploads.take(Some(&owner), Duration::from_secs(PLACE_SECS_MAX)).await;
         let _place = place.map_err(|_| UploadError::Busy)?;
-        let receiving = receive(&shared.store, shared.files.create().await?, body, shared.bytes_max);
+        let receiving = receive(&shared.store, shared.files.create(), body, shared.bytes_max);
         let (received, head) = timeout(Duration::from_secs(UPLOAD_SECS_MAX), receiving)
             .await
             .map_err(|_| UploadError::TooSlow)??;
@@ -142,7 +142,7 @@ impl Shared {
     ) -> Result<Blob, UploadError> {
         let _placing = self.placing.read().await;
         let (cid, size) = (received.cid, received.size);
-        if let Some(held) = self.store.read(move |db| blob::get(db, account_id, &cid)).await? {
+        if let Some(held) = self.store.look(|db| blob::get(db, account_id, &cid)).await? {
             if held.takedown_ref.is_some() {
                 return Err(UploadError::Takendown);
             }
@@ -151,8 +151,11 @@ impl Shared {
                 return Ok(held);
             }
         }
-        self.store.write(move |tx| blob::note_garbage(tx, account_id, &cid.to_string())).await?;
-        self.files.keep(account_id, received).await?;
+        // The note is on disk before the file has its name, so that a crash in between leaves no file that nobody knows of;
+        // both flushes are waited for together.
+        let note = self.store.write(move |tx| blob::note_garbage(tx, account_id, &cid.to_string()));
+        let ((), flushed) = tokio::try_join!(note, received.flush())?;
+        self.files.keep(account_id, flushed).await?;
         self.store
             .write(move |tx| blob::put(tx, account_id, &cid, &mime_type, size, tx.now()))
             .await

@@ -29,7 +29,7 @@ use futures::Stream;
 use rusqlite::Connection;
 use tokio::{
     runtime::Handle,
-    sync::mpsc,
+    sync::mpsc::{self, error::TrySendError},
     time::{Instant, timeout_at},
 };
 
@@ -42,14 +42,16 @@ use crate::{
     store::{Store, StoreError, repo, repo_block},
 };
 
-/// Exports under way at once; each costs a thread, a connection and some 3 MiB.
+/// Exports under way at once; each costs a thread, a connection and some 1.5 MiB.
 pub const EXPORTS_MAX: usize = 8;
 /// How long an export waits for one of those places, in seconds.
 const PLACE_SECS_MAX: u64 = 20;
 /// Bytes of a chunk at least, the last one excepted.
-const CHUNK_BYTES_MIN: usize = 64 * 1024;
+const CHUNK_BYTES_MIN: usize = 128 * 1024;
+/// Room made for a chunk, so that few blocks make it grow, in bytes.
+const CHUNK_BYTES: usize = CHUNK_BYTES_MIN + 4 * 1024;
 /// Chunks that wait for the client.
-const CHUNKS_WAITING_MAX: usize = 4;
+const CHUNKS_WAITING_MAX: usize = 3;
 /// How long a client may take nothing, in seconds. What it has to take is said in [`Pace`].
 const IDLE_SECS_MAX: u64 = 30;
 /// How long it may take nothing when others wait for its place, in seconds.
@@ -238,7 +240,7 @@ impl CarSink {
         store: Store,
     ) -> CarSink {
         CarSink {
-            buffer: Vec::new(),
+            buffer: Vec::with_capacity(CHUNK_BYTES),
             chunks,
             runtime,
             deadline: Instant::now() + Duration::from_secs(EXPORT_SECS_MAX),
@@ -258,7 +260,7 @@ impl CarSink {
     fn block(&mut self, cid: &Cid, block: &[u8]) -> Result<(), ExportError> {
         car::encode_block(cid, block, &mut self.buffer);
         if self.buffer.len() >= CHUNK_BYTES_MIN {
-            let chunk = std::mem::take(&mut self.buffer);
+            let chunk = std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK_BYTES));
             self.send(Ok(chunk.into()))?;
         }
         Ok(())
@@ -284,32 +286,36 @@ impl CarSink {
     }
 
     fn send(&mut self, chunk: Result<Bytes, ExportError>) -> Result<(), ExportError> {
-        let runtime = self.runtime.clone();
-        runtime.block_on(self.hand_over(chunk))
+        let bytes = chunk.as_ref().map_or(0, Bytes::len);
+        let waited = match self.chunks.try_send(chunk) {
+            Ok(()) => Duration::ZERO,
+            Err(TrySendError::Closed(_)) => return Err(ExportError::Abandoned),
+            Err(TrySendError::Full(chunk)) => {
+                let runtime = self.runtime.clone();
+                runtime.block_on(self.hand_over(chunk))?
+            }
+        };
+        self.pace.moved(bytes, waited);
+        self.waited += waited;
+        self.taken += bytes as u64;
+        if self.has_to_give_way(Duration::ZERO) { Err(ExportError::Abandoned) } else { Ok(()) }
     }
 
-    /// Waits until the client takes on, for as long as it may keep us waiting.
-    async fn hand_over(&mut self, chunk: Result<Bytes, ExportError>) -> Result<(), ExportError> {
-        let bytes = chunk.as_ref().map_or(0, Bytes::len);
-        let chunks = self.chunks.clone();
-        let mut sending = std::pin::pin!(chunks.send(chunk));
+    /// Waits until the client takes on, for as long as it may keep us waiting; says how long it did.
+    async fn hand_over(&self, chunk: Result<Bytes, ExportError>) -> Result<Duration, ExportError> {
+        let mut sending = std::pin::pin!(self.chunks.send(chunk));
         let since = Instant::now();
         let idle_at = (since + self.pace.left()).min(self.deadline);
         loop {
             let look_at = Instant::now() + Duration::from_millis(WANTED_LOOK_MILLIS);
             match timeout_at(look_at.min(idle_at), sending.as_mut()).await {
-                Ok(Ok(())) => break,
+                Ok(Ok(())) => return Ok(since.elapsed()),
                 Ok(Err(_)) => return Err(ExportError::Abandoned),
                 Err(_) if Instant::now() >= idle_at => return Err(ExportError::Abandoned),
                 Err(_) if self.has_to_give_way(since.elapsed()) => return Err(ExportError::Abandoned),
                 Err(_) => {}
             }
         }
-        let waited = since.elapsed();
-        self.pace.moved(bytes, waited);
-        self.waited += waited;
-        self.taken += bytes as u64;
-        if self.has_to_give_way(Duration::ZERO) { Err(ExportError::Abandoned) } else { Ok(()) }
     }
 
     /// Whether others wait, or the write-ahead log grows beyond measure behind the snapshot, while the client, who has kept

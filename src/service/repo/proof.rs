@@ -43,7 +43,7 @@ impl From<mst::Error<StoreError>> for ProofError {
 impl Repos {
     /// The head of `repo_id`; `None` before the first commit.
     pub async fn head(&self, repo_id: i64) -> Result<Option<Head>, StoreError> {
-        self.inner.store.read(move |db| repo::get_head(db, repo_id)).await
+        self.inner.store.look(|db| repo::get_head(db, repo_id)).await
     }
 
     /// A CAR with the commit as root and first block, the nodes from the root of the tree to where `path` is or would

@@ -3,26 +3,33 @@
 //! Not for: blocks and proofs (`export`). Records that were taken down are as good as missing here (AC-7).
 
 use atproto::{
-    data::{Cid, Value, cbor},
-    syntax::{Nsid, RecordKey, RepoPath},
+    data::Cid,
+    syntax::{AtIdentifier, Did, Nsid, RecordKey, RepoPath},
 };
 
 use super::Repos;
-pub use crate::store::record::Order;
-use crate::store::{StoreError, record};
+pub use crate::store::record::{Order, RowRecord};
+use crate::store::{StoreError, account::Status, record};
 
 /// Most collections that one repository is said to have.
 pub const COLLECTIONS_MAX: usize = 1_000;
 
-/// A record as its readers see it.
+/// What [`Repos::find_record`] finds.
 #[derive(Clone, Debug, PartialEq)]
-pub struct RecordView {
-    /// Where it stands.
-    pub path: RepoPath,
+pub struct Found {
+    /// The account that was named.
+    pub did: Did,
+    /// The record; `None` when there is none, or another version of it.
+    pub record: Option<FoundRecord>,
+}
+
+/// A record as its readers get it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FoundRecord {
     /// Its CID.
     pub cid: Cid,
-    /// What it says.
-    pub value: Value,
+    /// What it says: canonical CBOR.
+    pub body: Vec<u8>,
 }
 
 /// A page of a collection to be read.
@@ -39,33 +46,45 @@ pub struct Page {
 }
 
 impl Repos {
-    /// The record at `path` of generation `repo_id`; with `cid`, only when it is that version. Older versions are
-    /// not kept (RP-13).
-    pub async fn get_record(
+    /// The record at `path` of the account `repo`; with `cid`, only when it is that version. Older versions are not kept
+    /// (RP-13). `None`: there is no such account, or it is not active.
+    pub async fn find_record(
         &self,
-        repo_id: i64,
-        path: RepoPath,
+        repo: &AtIdentifier,
+        path: &RepoPath,
         cid: Option<Cid>,
-    ) -> Result<Option<RecordView>, StoreError> {
-        self.inner
-            .store
-            .read(move |db| {
-                record::get(db, repo_id, &path)?
-                    .filter(|found| found.takedown_ref.is_none() && cid.is_none_or(|cid| cid == found.cid))
-                    .map(view)
-                    .transpose()
-            })
-            .await
+    ) -> Result<Option<Found>, StoreError> {
+        let sought = self.inner.store.look(|db| record::seek(db, repo, path)).await?;
+        Ok(sought.filter(|sought| sought.status == Status::Active).map(|sought| Found {
+            did: sought.did,
+            record: sought
+                .record
+                .filter(|(found, _)| cid.is_none_or(|cid| cid == *found))
+                .map(|(cid, body)| FoundRecord { cid, body }),
+        }))
     }
 
-    /// A page of records of generation `repo_id`.
-    pub async fn list_records(&self, repo_id: i64, page: Page) -> Result<Vec<RecordView>, StoreError> {
+    /// Reads a page of records of generation `repo_id`: starts with `list` and has `add` put each record into it, on a
+    /// thread for such work.
+    pub async fn list_records<T, F>(
+        &self,
+        repo_id: i64,
+        page: Page,
+        mut list: T,
+        add: F,
+    ) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: Fn(&mut T, RowRecord<'_>) -> Result<(), StoreError> + Send + 'static,
+    {
         self.inner
             .store
             .read(move |db| {
                 let Page { collection, cursor, order, limit } = page;
-                let found = record::list(db, repo_id, &collection, cursor.as_ref(), order, limit)?;
-                found.into_iter().map(view).collect()
+                record::list(db, repo_id, &collection, cursor.as_ref(), order, limit, |found| {
+                    add(&mut list, found)
+                })?;
+                Ok(list)
             })
             .await
     }
@@ -74,10 +93,4 @@ impl Repos {
     pub async fn list_collections(&self, repo_id: i64) -> Result<Vec<String>, StoreError> {
         self.inner.store.read(move |db| record::list_collections(db, repo_id, COLLECTIONS_MAX)).await
     }
-}
-
-fn view(found: record::Record) -> Result<RecordView, StoreError> {
-    let value =
-        cbor::decode(&found.body).map_err(|_| StoreError::Corrupt { table: "record", column: "body" })?;
-    Ok(RecordView { path: found.path, cid: found.cid, value })
 }

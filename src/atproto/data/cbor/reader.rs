@@ -24,6 +24,18 @@ pub struct Reader<'a> {
     at: usize,
 }
 
+/// A value without what a container holds: as many items, or keys and items, follow.
+pub(in crate::data) enum Item<'a> {
+    Null,
+    Bool(bool),
+    Integer(i64),
+    Text(&'a str),
+    Bytes(&'a [u8]),
+    Link(Cid),
+    Array(usize),
+    Map(usize),
+}
+
 /// The first part of an item: its major type and number, and where it began.
 #[derive(Clone, Copy)]
 struct Head {
@@ -164,25 +176,21 @@ impl<'a> Reader<'a> {
 
     /// `levels`: how many containers may still be opened. Bounds the recursion.
     fn value_within(&mut self, levels: usize) -> Result<Value, Error> {
-        let head = self.head()?;
-        Ok(match head.major {
-            MAJOR_UNSIGNED | MAJOR_NEGATIVE => Value::Integer(head.integer()?),
-            MAJOR_BYTES => Value::Bytes(self.take(head)?.to_vec()),
-            MAJOR_TEXT => Value::String(self.utf8(head)?.to_owned()),
-            MAJOR_TAG => Value::Link(self.linkable(head)?),
-            MAJOR_SIMPLE if head.n == 22 => Value::Null,
-            MAJOR_SIMPLE => Value::Bool(head.n == 21),
-            _ if levels == 0 => return head.fail(Problem::TooDeep),
-            MAJOR_ARRAY => {
-                let count = self.count(head)?;
+        Ok(match self.item(levels)? {
+            Item::Null => Value::Null,
+            Item::Bool(b) => Value::Bool(b),
+            Item::Integer(n) => Value::Integer(n),
+            Item::Text(text) => Value::String(text.to_owned()),
+            Item::Bytes(bytes) => Value::Bytes(bytes.to_vec()),
+            Item::Link(cid) => Value::Link(cid),
+            Item::Array(count) => {
                 let mut items = Vec::with_capacity(count.min(PREALLOCATED_ELEMENTS_MAX));
                 for _ in 0..count {
                     items.push(self.value_within(levels - 1)?);
                 }
                 Value::Array(items)
             }
-            _ => {
-                let count = self.count(head)?;
+            Item::Map(count) => {
                 let mut entries = Vec::with_capacity(count.min(PREALLOCATED_ELEMENTS_MAX));
                 let mut previous = None;
                 for _ in 0..count {
@@ -192,6 +200,23 @@ impl<'a> Reader<'a> {
                 }
                 Value::Map(Map::from_sorted(entries))
             }
+        })
+    }
+
+    /// Any scalar, or the head of a container if `levels` is not 0: all that makes a value of the data model is looked at
+    /// here and in [`Reader::key`].
+    pub(in crate::data) fn item(&mut self, levels: usize) -> Result<Item<'a>, Error> {
+        let head = self.head()?;
+        Ok(match head.major {
+            MAJOR_UNSIGNED | MAJOR_NEGATIVE => Item::Integer(head.integer()?),
+            MAJOR_BYTES => Item::Bytes(self.take(head)?),
+            MAJOR_TEXT => Item::Text(self.utf8(head)?),
+            MAJOR_TAG => Item::Link(self.linkable(head)?),
+            MAJOR_SIMPLE if head.n == 22 => Item::Null,
+            MAJOR_SIMPLE => Item::Bool(head.n == 21),
+            _ if levels == 0 => return head.fail(Problem::TooDeep),
+            MAJOR_ARRAY => Item::Array(self.count(head)?),
+            _ => Item::Map(self.count(head)?),
         })
     }
 

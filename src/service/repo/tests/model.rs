@@ -13,7 +13,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    service::repo::records::{Order, Page},
+    service::repo::records::{Order, Page, RowRecord},
     store::column::CidColumn,
 };
 
@@ -154,10 +154,14 @@ async fn check_reads(bench: &Bench, account: &Account, model: &Model) {
             let (mut found, mut cursor) = (Vec::new(), None);
             loop {
                 let page = Page { collection: nsid(collection), cursor, order, limit: 3 };
-                let page = bench.repos.list_records(repo_id, page).await.unwrap();
+                let add = |paths: &mut Vec<RepoPath>, record: RowRecord<'_>| {
+                    paths.push(RepoPath::parse(record.path).unwrap());
+                    Ok(())
+                };
+                let page = bench.repos.list_records(repo_id, page, Vec::new(), add).await.unwrap();
                 let Some(last) = page.last() else { break };
-                cursor = Some(rkey(last.path.rkey()));
-                found.extend(page.into_iter().map(|view| view.path));
+                cursor = Some(rkey(last.rkey()));
+                found.extend(page);
             }
             assert_eq!(found.iter().collect::<Vec<_>>(), ascending);
             ascending.reverse();

@@ -1,15 +1,20 @@
 //! com.atproto.repo.getRecord: one record, for anyone.
 
 use atproto::{
-    data::{Cid, Value},
+    data::{Cid, cid, json},
     syntax::{AtIdentifier, Did, Nsid, RecordKey, RepoPath},
 };
-use axum::{Json, extract::State, http::request::Parts, response::Response};
-use serde::{Deserialize, Serialize};
+use axum::{
+    extract::State,
+    http::{HeaderValue, header, request::Parts},
+    response::{IntoResponse, Response},
+};
+use serde::Deserialize;
 
-use super::{CidText, find, record_uri};
+use super::CidText;
 use crate::{
     app::App,
+    store::StoreError,
     xrpc::{
         Params, XrpcError,
         cache::{Keep, Tag},
@@ -31,31 +36,28 @@ pub(super) async fn get_record(
         let uri = format!("at://{}/{path}", params.repo);
         XrpcError::bad_request("RecordNotFound", format_args!("Could not locate record: {uri}"))
     };
-    let Some(account) = find(&app, &params.repo).await?.filter(|account| account.is_active()) else {
+    let version = params.cid.as_ref().map(|cid| cid.0);
+    let Some(found) = app.repos.find_record(&params.repo, &path, version).await? else {
         return elsewhere(&app, &parts).await;
     };
-    let repo_id = account.repo_id.ok_or_else(not_found)?;
-    let version = params.cid.as_ref().map(|cid| cid.0);
-    let found = app.repos.get_record(repo_id, path.clone(), version).await?;
-    let record = found.ok_or_else(not_found)?;
-    let tag = tag(&params, &account.did, &record.cid);
+    let record = found.record.ok_or_else(not_found)?;
+    let tag = tag(&params, &found.did, &record.cid);
     if tag.is_known(&parts.headers) {
         return Ok(tag.not_modified());
     }
-    let output = GetRecordOutput {
-        uri: record_uri(&account.did, &record.path),
-        cid: record.cid.to_string(),
-        value: record.value,
-    };
-    Ok(tag.on(Json(output)))
+    let mut json = String::with_capacity(record.body.len() + 256);
+    write_record(&found.did, path.as_str(), &record.cid, &record.body, &mut json)?;
+    Ok(tag.on(json_answer(json)))
 }
 
 /// A record that is asked for by its CID and by a DID never changes; a handle may come to mean another account.
 fn tag(params: &GetRecordParams, did: &Did, cid: &Cid) -> Tag {
+    let mut id = String::with_capacity(128);
+    cid::write(cid, &mut id);
     match (&params.repo, &params.cid) {
-        (AtIdentifier::Did(_), Some(_)) => Tag::weak(cid, Keep::Immutable),
-        (AtIdentifier::Did(_), None) => Tag::weak(cid, Keep::Revalidate),
-        (AtIdentifier::Handle(_), _) => Tag::weak(format_args!("{cid}-{did}"), Keep::Revalidate),
+        (AtIdentifier::Did(_), Some(_)) => Tag::weak(id, Keep::Immutable),
+        (AtIdentifier::Did(_), None) => Tag::weak(id, Keep::Revalidate),
+        (AtIdentifier::Handle(_), _) => Tag::weak(format_args!("{id}-{did}"), Keep::Revalidate),
     }
 }
 
@@ -76,10 +78,26 @@ pub(super) struct GetRecordParams {
     cid: Option<CidText>,
 }
 
-/// A record as an answer; also an item of listRecords.
-#[derive(Serialize)]
-pub(super) struct GetRecordOutput {
-    pub(super) uri: String,
-    pub(super) cid: String,
-    pub(super) value: Value,
+/// Appends a record as an answer; also an item of listRecords. Its value goes from CBOR to JSON with nothing in between.
+pub(super) fn write_record(
+    did: &Did,
+    path: &str,
+    cid: &Cid,
+    body: &[u8],
+    answer: &mut String,
+) -> Result<(), StoreError> {
+    // Neither has characters that JSON escapes.
+    for part in ["{\"uri\":\"at://", did.as_str(), "/", path, "\",\"cid\":\""] {
+        answer.push_str(part);
+    }
+    cid::write(cid, answer);
+    answer.push_str("\",\"value\":");
+    json::write_cbor(body, answer).map_err(|_| StoreError::Corrupt { table: "record", column: "body" })?;
+    answer.push('}');
+    Ok(())
+}
+
+/// Text that is JSON already.
+pub(super) fn json_answer(json: String) -> Response {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], json).into_response()
 }

@@ -74,12 +74,7 @@ fn account_not_found() -> XrpcError {
 
 /// The account that a public read names, whatever its status.
 async fn find(app: &App, repo: &AtIdentifier) -> Result<Option<Account>, XrpcError> {
-    let repo = repo.clone();
-    let found = app.store.read(move |db| match &repo {
-        AtIdentifier::Did(did) => account::get_by_did(db, did),
-        AtIdentifier::Handle(handle) => account::get_by_handle(db, handle),
-    });
-    found.await.map_err(|error: StoreError| error.into())
+    app.store.look(|db| account::get_by_identifier(db, repo)).await.map_err(|error: StoreError| error.into())
 }
 
 /// `at://did/collection/rkey`: always with the DID (XR-18).

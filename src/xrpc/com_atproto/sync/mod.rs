@@ -55,9 +55,8 @@ pub(super) fn routes() -> Router<App> {
 
 /// Finds an account, whatever its status: 400 `RepoNotFound` when it is not here.
 async fn find(app: &App, did: &Did) -> Result<Account, XrpcError> {
-    let wanted = did.clone();
     app.store
-        .read(move |db| account::get_by_did(db, &wanted))
+        .look(|db| account::get_by_did(db, did))
         .await
         .map_err(|error: StoreError| XrpcError::from(error))?
         .ok_or_else(|| repo_not_found(did))

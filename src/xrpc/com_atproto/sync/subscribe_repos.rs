@@ -66,8 +66,8 @@ async fn subscribe_repos(
     leave_public_lane();
     // Before the answer: a client that is connected misses nothing of what happens from then on.
     let started = seat.start(params.cursor).await;
-    let App { stopping, tasks, .. } = app;
-    tasks.spawn(async move {
+    let stopping = app.stopping.clone();
+    app.tasks.spawn(async move {
         match upgraded.await {
             Ok(upgraded) => serve(Socket::new(TokioIo::new(upgraded)).await, started, stopping).await,
             Err(error) => tracing::debug!(%error, "a subscriber was gone before it started"),

@@ -217,7 +217,8 @@ async fn a_client_that_hangs_up_leaves_nothing() {
             alice.access_jwt
         );
         socket.write_all(head.as_bytes()).await.unwrap();
-        for _ in 0..10 {
+        // More than is gathered before it is written.
+        for _ in 0..200 {
             socket.write_all(chunk.as_bytes()).await.unwrap();
         }
         let tmp = server.data_dir().join("tmp");
