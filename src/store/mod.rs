@@ -324,7 +324,7 @@ impl Store {
     /// As [`Store::read`], for one statement that finds one row by its key: runs at once, on the thread that asks, and
     /// outside of any transaction but the statement's own. A change of threads costs several times what such a look does.
     ///
-    /// Not for anything longer: the thread's other tasks wait meanwhile (`docs/decisions/0017`).
+    /// Not for anything longer: the thread's other tasks wait meanwhile (`docs/decisions/0014`).
     pub async fn look<T, E, F>(&self, query: F) -> Result<T, E>
     where
         F: FnOnce(&Connection) -> Result<T, E>,
