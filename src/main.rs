@@ -5,6 +5,10 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use rookery::cli::{self, Cli};
 
+/// What was needed once goes back to the system (.cargo/config.toml says how soon). SQLite's memory comes from here, too.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = tokio::runtime::Builder::new_multi_thread()
