@@ -264,7 +264,7 @@ versions() {
 {
   "command": "\`$command_line\`, $rounds rounds of $seconds s each, repositories times $scale; the middle round counts",
   "Rookery": "$("$rookery" --version | cut -d ' ' -f 2), commit $(git rev-parse --short=10 HEAD 2>/dev/null || echo unknown), $(rustc --version | cut -d ' ' -f 1-2), release build; \`synchronous = FULL\`: an answer to a write comes after the flush",
-  "reference": "@atproto/pds $reference_version on Node ${node_version#v}; its defaults: WAL with \`synchronous = NORMAL\`, which flushes at checkpoints only: a power cut may lose acknowledged writes",
+  "reference": "@atproto/pds $reference_version on Node ${node_version#v}; its defaults: WAL with \`synchronous = NORMAL\`, which flushes at checkpoints only: a power cut may lose acknowledged writes; \`PDS_MAX_REPO_IMPORT_SIZE\` raised",
   "both": "plain HTTP on loopback, no rate limits, no request log, @did-plc/server in memory"
 }
 END

@@ -16,7 +16,7 @@ use crate::{
     generate::{BlockOrder, Repo},
     http::Body,
     measure::{Measured, Meter, Samples},
-    xrpc::{Account, CAR, Server, json_of, now_secs},
+    xrpc::{Account, CAR, Server, json_of, now_millis},
 };
 
 const IMPORT_REPO: &str = "/xrpc/com.atproto.repo.importRepo";
@@ -52,7 +52,8 @@ pub async fn import_into(server: &Server, account: &Account, n_records: u64) -> 
 pub async fn import_repo(name: &str, context: &mut Context, n_records: u64) -> Result<Measured> {
     let n_records = context.scaled(n_records);
     let mut connection = context.server.connect().await?;
-    let label = format!("i{:x}{:x}", now_secs() & 0xfff_ffff, n_records % 0xff);
+    // Two runs may begin within the same second.
+    let label = format!("i{:x}", now_millis() & 0xff_ffff_ffff);
     let account = context.server.sign_up(&mut connection, &label).await?;
     let car = make_car(&account, n_records)?;
     let bytes = car.as_file().metadata()?.len();
