@@ -45,7 +45,9 @@ class Process:
         self.process = subprocess.Popen(
             [ROOKERY, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **(env or {})}
         )
+        self.welcome = []
         for line in self.process.stdout:
+            self.welcome.append(line)
             if line.startswith("rookery is ready:"):
                 return
         raise AssertionError(f"rookery {' '.join(arguments)} did not start: {self.process.stderr.read()}")
@@ -180,15 +182,13 @@ class Server:
 class MailTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.directory_port = free_port()
-        cls.directory = Process("dev", "--listen", f"127.0.0.1:{cls.directory_port}", "--log", "warn")
-        line = cls.directory_url()
-        cls.plc_url = line
+        cls.directory = Process("dev", "--listen", f"127.0.0.1:{free_port()}", "--log", "warn")
+        cls.plc_url = cls.directory_url()
 
     @classmethod
     def directory_url(cls):
-        # The directory listens beside the sandbox; a DID that it does not know is a 404 of its own.
-        url = f"http://127.0.0.1:{cls.directory_port + 1}"
+        # On the port after the sandbox's, or on another one when that is taken. A DID that it does not know is a 404 of its own.
+        url = next(line.split()[1] for line in cls.directory.welcome if line.startswith("  did:plc "))
         try:
             urllib.request.urlopen(f"{url}/did:plc:ewvi7nxzyoun6zhxrhs64oiz", timeout=PATIENCE_SECS)
         except urllib.error.HTTPError as error:
