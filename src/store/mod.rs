@@ -8,6 +8,7 @@
 
 pub mod account;
 pub mod account_pref;
+mod answers;
 pub mod app_password;
 pub mod backlink;
 pub mod blob;

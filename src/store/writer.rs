@@ -32,8 +32,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     Cause, StoreError, StoreOptions,
+    answers::Answers,
     failure::{GroupFailure, Kept, LogPace, is_torn},
-    repo_seq,
+    repo_seq, run,
 };
 use crate::time::{Clock, Micros};
 
@@ -283,6 +284,8 @@ impl Writer {
         let (queue, jobs) = mpsc::channel(QUEUE_CHANGES_MAX);
         let (close, closing) = watch::channel(false);
         let (done, closed) = watch::channel(false);
+        let answers =
+            Answers::start().map_err(|source| StoreError::File { path: path.to_owned(), source })?;
         let mut worker = Worker {
             connection,
             may_commit,
@@ -292,6 +295,7 @@ impl Writer {
             is_failing: false,
             log_pace: LogPace::new(),
             ring: ring.clone(),
+            answers,
             jobs,
             closing,
         };
@@ -343,6 +347,7 @@ struct Worker {
     is_failing: bool,
     log_pace: LogPace,
     ring: Arc<Ring>,
+    answers: Answers,
     jobs: mpsc::Receiver<Box<dyn Job>>,
     closing: watch::Receiver<bool>,
 }
@@ -375,9 +380,11 @@ impl Worker {
             }),
         };
         self.say(&committed, group.len());
-        for job in group {
-            job.answer(committed.clone());
-        }
+        self.answers.send(Box::new(move || {
+            for job in group {
+                job.answer(committed.clone());
+            }
+        }));
     }
 
     /// Makes sure that nothing of a group comes back that failed with `error`. Returns what its callers are told.
@@ -449,9 +456,9 @@ impl Worker {
 
     fn commit(&self) -> Result<(), StoreError> {
         self.may_commit.store(true, Ordering::Relaxed);
-        let committed = self.connection.execute_batch("COMMIT");
+        let committed = run(&self.connection, "COMMIT");
         self.may_commit.store(false, Ordering::Relaxed);
-        Ok(committed?)
+        committed
     }
 
     /// Leaves nothing open; fails when SQLite has already rolled back.
@@ -460,7 +467,7 @@ impl Worker {
     }
 
     fn apply_group(&mut self, group: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
-        self.connection.execute_batch("BEGIN IMMEDIATE")?;
+        run(&self.connection, "BEGIN IMMEDIATE")?;
         // `rookery account create` may have written beside this process; from here on the database is ours.
         let last_seq = stored_last_seq(&self.connection)?;
         if last_seq > self.last_seq {
@@ -478,15 +485,15 @@ impl Worker {
             match job.refusal() {
                 Refusal::UndoneAlone => {
                     let (last_seq, n_frames) = (tx.last_seq, tx.frames.len());
-                    tx.connection.prepare_cached("SAVEPOINT change")?.execute(())?;
+                    run(tx.connection, "SAVEPOINT change")?;
                     let keep = job.apply(&mut tx);
                     still_open(tx.connection, &**job)?;
                     if !keep {
-                        tx.connection.prepare_cached("ROLLBACK TO change")?.execute(())?;
+                        run(tx.connection, "ROLLBACK TO change")?;
                         tx.last_seq = last_seq;
                         tx.frames.truncate(n_frames);
                     }
-                    tx.connection.prepare_cached("RELEASE change")?.execute(())?;
+                    run(tx.connection, "RELEASE change")?;
                 }
                 Refusal::BeforeWriting => {
                     let changed = tx.connection.total_changes();
