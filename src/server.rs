@@ -6,6 +6,7 @@
 //!
 //! Not for: what is served (`app`), and TLS (a proxy in front).
 
+mod again;
 mod connections;
 pub mod open_files;
 
@@ -42,7 +43,10 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 
-use self::connections::{Busy, Connections, Place};
+use self::{
+    again::again,
+    connections::{Busy, Connections, Place},
+};
 use crate::service::{client_address::is_in, pace::Pace, settings::Settings};
 
 /// Longest head of a request, in bytes.
@@ -189,7 +193,7 @@ impl Server {
         let service = service_fn(move |request| answer(router.clone(), held.busy(), peer, request));
         let connection = self.http.serve_connection_with_upgrades(io, service).into_owned();
         let stopping = self.stopping.clone();
-        self.tasks.spawn(async move {
+        self.tasks.spawn(again(async move {
             let mut connection = std::pin::pin!(connection);
             let ended = tokio::select! {
                 ended = connection.as_mut() => ended,
@@ -210,7 +214,7 @@ impl Server {
             if let Err(error) = ended {
                 tracing::debug!(%error, "a connection ended early");
             }
-        });
+        }));
     }
 
     /// Says 503 to a client that finds no place, if not too many are being told.
