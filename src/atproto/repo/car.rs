@@ -233,8 +233,13 @@ pub fn encode_block(cid: &Cid, data: &[u8], out: &mut Vec<u8>) {
 }
 
 /// A whole small CAR in memory (slices, proofs), blocks in the order given.
-pub fn encode<'a>(roots: &[Cid], blocks: impl IntoIterator<Item = (&'a Cid, &'a [u8])>) -> Vec<u8> {
+pub fn encode<'a>(
+    roots: &[Cid],
+    blocks: impl IntoIterator<Item = (&'a Cid, &'a [u8]), IntoIter: Clone>,
+) -> Vec<u8> {
+    let blocks = blocks.into_iter();
     let mut out = encode_header(roots);
+    out.reserve(blocks.clone().map(|(_, data)| VARINT_BYTES_MAX + CID_BYTES_MAX + data.len()).sum());
     for (cid, data) in blocks {
         encode_block(cid, data, &mut out);
     }

@@ -3,6 +3,8 @@
 //! The algorithm is never taken from the token. What the claims mean, times among them, is for the caller, who has the
 //! clock. Not for: tokens that others sign with the keys of their DID documents (ES256K, which `jsonwebtoken` lacks).
 
+use std::sync::Arc;
+
 use hmac::{Hmac, KeyInit, Mac};
 use jsonwebtoken::{
     Algorithm, DecodingKey, EncodingKey, Header, TokenData, Validation,
@@ -41,6 +43,13 @@ pub struct Verified {
 #[derive(Clone)]
 pub struct Hs256 {
     key: Zeroizing<[u8; 32]>,
+    verifying: Arc<Verifying>,
+}
+
+/// What a look at a token needs, made once.
+struct Verifying {
+    key: DecodingKey,
+    only_the_signature: Validation,
 }
 
 impl Hs256 {
@@ -48,7 +57,12 @@ impl Hs256 {
     pub fn new(key: Zeroizing<[u8; 32]>) -> Hs256 {
         // Refused when it is there already: by an earlier call, and then it is this one.
         let _ = PROVIDER.install_default();
-        Hs256 { key }
+        let mut only_the_signature = Validation::new(Algorithm::HS256);
+        only_the_signature.required_spec_claims.clear();
+        only_the_signature.validate_exp = false;
+        only_the_signature.validate_aud = false;
+        let verifying = Verifying { key: DecodingKey::from_secret(&key[..]), only_the_signature };
+        Hs256 { key, verifying: Arc::new(verifying) }
     }
 
     /// HMAC of `bytes` under this key, for values derived from it.
@@ -69,13 +83,9 @@ impl Hs256 {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(JwsError::Form);
         }
-        let mut only_the_signature = Validation::new(Algorithm::HS256);
-        only_the_signature.required_spec_claims.clear();
-        only_the_signature.validate_exp = false;
-        only_the_signature.validate_aud = false;
-        let key = DecodingKey::from_secret(&self.key[..]);
-        let TokenData { header, claims, .. } = jsonwebtoken::decode(token, &key, &only_the_signature)
-            .map_err(|error| match error.kind() {
+        let Verifying { key, only_the_signature } = &*self.verifying;
+        let TokenData { header, claims, .. } =
+            jsonwebtoken::decode(token, key, only_the_signature).map_err(|error| match error.kind() {
                 ErrorKind::InvalidToken | ErrorKind::Base64(_) | ErrorKind::Json(_) => JwsError::Form,
                 _ => JwsError::Signature,
             })?;
