@@ -126,7 +126,7 @@ impl Server {
         };
         let request =
             WriteRequest { writes: vec![write], validation: Validation::Required, swap_commit: None };
-        self.runtime.block_on(self.app.repos.apply_writes(account, request)).unwrap();
+        self.runtime.block_on(self.app.repos.apply_writes(&account.did, request)).unwrap();
     }
 }
 

@@ -2,9 +2,15 @@
 //!
 //! What is sealed is bound to what it is for: a signing key does not open as a server secret.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    ops::Deref,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
-use atproto::crypto::{Curve, SigningKey};
+use atproto::{
+    crypto::{Curve, SigningKey},
+    syntax::Did,
+};
 use chacha20poly1305::{
     KeyInit, XChaCha20Poly1305, XNonce,
     aead::{Aead, Payload},
@@ -31,8 +37,8 @@ const ROTATION_KEY: &str = "plc-rotation-key";
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// The account's key is not in the database.
-    #[error("account {0} has no signing key here")]
-    Missing(i64),
+    #[error("{0} has no signing key here")]
+    Missing(Did),
     /// Another master key, or a damaged row.
     #[error("a sealed key cannot be opened: is this the right master key?")]
     Sealed,
@@ -42,6 +48,32 @@ pub enum KeyError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// The key that signs the commits of an account. Derefs to the key itself.
+pub struct AccountKey {
+    key: SigningKey,
+    did_key: String,
+}
+
+impl AccountKey {
+    fn new(key: SigningKey) -> AccountKey {
+        let did_key = key.public_key().did_key();
+        AccountKey { key, did_key }
+    }
+
+    /// Its public half, as table `signing_key` has it.
+    pub fn did_key(&self) -> &str {
+        &self.did_key
+    }
+}
+
+impl Deref for AccountKey {
+    type Target = SigningKey;
+
+    fn deref(&self) -> &SigningKey {
+        &self.key
+    }
 }
 
 /// Opens sealed keys; keeps the most recently used ones in memory (bounded). Cheap to clone.
@@ -54,7 +86,7 @@ struct Inner {
     store: Store,
     entropy: Entropy,
     cipher: XChaCha20Poly1305,
-    open: Mutex<Recent<i64, Arc<SigningKey>>>,
+    open: Mutex<Recent<Did, Arc<AccountKey>>>,
     rotation_key: OnceCell<Arc<SigningKey>>,
 }
 
@@ -72,26 +104,27 @@ impl Keys {
         }
     }
 
-    /// The key that signs this account's commits.
-    pub async fn signing_key(&self, account_id: i64) -> Result<Arc<SigningKey>, KeyError> {
-        if let Some(key) = self.open_keys().get(account_id) {
+    /// The key that signs the commits of the account `did`.
+    pub async fn signing_key(&self, did: &Did) -> Result<Arc<AccountKey>, KeyError> {
+        if let Some(key) = self.open_keys().get(did) {
             return Ok(key);
         }
+        let owner = did.clone();
         let sealed = self
             .inner
             .store
-            .read(move |db| signing_key::get(db, account_id))
+            .read(move |db| signing_key::get(db, &owner))
             .await
             .map_err(|error: StoreError| KeyError::from(error))?
-            .ok_or(KeyError::Missing(account_id))?;
-        let key = Arc::new(self.open_key(&sealed, SIGNING_KEY)?);
-        self.open_keys().insert(account_id, key.clone());
+            .ok_or_else(|| KeyError::Missing(did.clone()))?;
+        let key = Arc::new(AccountKey::new(self.open_key(&sealed, SIGNING_KEY)?));
+        self.open_keys().insert(did.clone(), key.clone());
         Ok(key)
     }
 
-    /// Lets go of the key of an account that has been deleted.
-    pub fn forget(&self, account_id: i64) {
-        self.open_keys().take(&account_id);
+    /// Lets go of the key of an account that has been deleted, or has another one now.
+    pub fn forget(&self, did: &Did) {
+        self.open_keys().take(did);
     }
 
     /// A fresh k256 key, not stored yet.
@@ -179,7 +212,7 @@ impl Keys {
         opened.as_slice().try_into().map(Zeroizing::new).map_err(|_| KeyError::Sealed)
     }
 
-    fn open_keys(&self) -> MutexGuard<'_, Recent<i64, Arc<SigningKey>>> {
+    fn open_keys(&self) -> MutexGuard<'_, Recent<Did, Arc<AccountKey>>> {
         self.inner.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

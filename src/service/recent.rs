@@ -37,15 +37,16 @@ impl<K: Eq + Hash, V> Recent<K, V> {
     }
 
     /// A copy of what is held for `key`; counts as a use.
-    pub fn get(&mut self, key: K) -> Option<V>
+    pub fn get(&mut self, key: &K) -> Option<V>
     where
+        K: Clone,
         V: Clone,
     {
-        if let Some(value) = self.young.get(&key) {
+        if let Some(value) = self.young.get(key) {
             return Some(value.clone());
         }
-        let value = self.old.remove(&key)?;
-        self.insert(key, value.clone());
+        let value = self.old.remove(key)?;
+        self.insert(key.clone(), value.clone());
         Some(value)
     }
 }
@@ -60,10 +61,10 @@ mod tests {
         recent.insert(0, "used");
         for n in 1..100 {
             recent.insert(n, "once");
-            assert_eq!(recent.get(0), Some("used"));
+            assert_eq!(recent.get(&0), Some("used"));
             assert!(recent.young.len() + recent.old.len() <= 10);
         }
-        assert_eq!(recent.get(1), None, "not used since");
+        assert_eq!(recent.get(&1), None, "not used since");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Table `signing_key`: the key that signs an account's commits, sealed.
 
+use atproto::syntax::Did;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::StoreError;
@@ -18,12 +19,10 @@ pub fn replace(db: &Connection, account_id: i64, did_key: &str, sealed: &[u8]) -
     Ok(())
 }
 
-/// The sealed key of an account.
-pub fn get(db: &Connection, account_id: i64) -> Result<Option<Vec<u8>>, StoreError> {
-    Ok(db
-        .prepare_cached("SELECT sealed FROM signing_key WHERE account_id = ?1")?
-        .query_row((account_id,), |row| row.get(0))
-        .optional()?)
+/// The sealed key of the account `did`.
+pub fn get(db: &Connection, did: &Did) -> Result<Option<Vec<u8>>, StoreError> {
+    let sql = "SELECT sealed FROM account JOIN signing_key ON account_id = account.id WHERE account.did = ?1";
+    Ok(db.prepare_cached(sql)?.query_row([did.as_str()], |row| row.get(0)).optional()?)
 }
 
 /// The `did:key` of an account.

@@ -1,6 +1,6 @@
 //! Extractors that say who is calling, and the checks that methods make of them.
 //!
-//! [`Caller`]: a session token is required. [`OptionalCaller`]: sync reads that tell the account itself and the
+//! [`Caller`]: a session token is required. [`Session`]: the same, without a look at the account. [`OptionalCaller`]: sync reads that tell the account itself and the
 //! operator more than the public. [`AdminOnly`]: the operator. [`Moderator`]: the operator or the moderation service.
 //! [`ServiceCaller`]: a token signed by the key of a DID. [`AccountCaller`]: an account, by either kind of token. A method without any of them ignores `Authorization`.
 //! Which scopes of token are accepted is part of the type: `Caller<FullAccess>`.
@@ -20,7 +20,7 @@ use crate::{
     service::auth::{
         self, Scope,
         service_token::{ServiceToken, ServiceTokenError, unverified_claims},
-        token::TokenError,
+        token::{AccessToken, TokenError},
     },
     store::{
         StoreError,
@@ -77,6 +77,41 @@ impl Accepts for FullAccessOrTakendown {
     const SCOPES: &'static [Scope] = &[Scope::Access, Scope::Takendown];
 }
 
+/// A session token whose account has not been looked at: for methods that find out by what they do whether it is here and
+/// what its status is.
+#[derive(Clone, Debug)]
+pub struct Session<A: Accepts = Standard> {
+    /// Whose it is.
+    pub did: Did,
+    scope: Scope,
+    accepts: PhantomData<fn() -> A>,
+}
+
+impl<A: Accepts> FromRequestParts<App> for Session<A> {
+    type Rejection = XrpcError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Session<A>, XrpcError> {
+        match authorization(parts)? {
+            Authorization::None => Err(auth_missing()),
+            Authorization::Bearer(token) => {
+                let AccessToken { did, scope } = session_token(parts, app, &token, A::SCOPES)?;
+                Ok(Session { did, scope, accepts: PhantomData })
+            }
+            Authorization::Basic { .. } => {
+                Err(XrpcError::bad_request("InvalidToken", "Unexpected authorization type"))
+            }
+        }
+    }
+}
+
+impl<A: Accepts> Session<A> {
+    /// Looks at the account; 403 `AccountNotFound` when it is not here.
+    pub async fn caller(self, app: &App) -> Result<Caller<A>, XrpcError> {
+        let account = find_account(app, self.did).await?;
+        Ok(Caller { caller: auth::Caller { account, scope: self.scope }, accepts: PhantomData })
+    }
+}
+
 /// An account that has signed in. Derefs to [`auth::Caller`]; says nothing of the account's status.
 #[derive(Clone, Debug)]
 pub struct Caller<A: Accepts = Standard> {
@@ -96,14 +131,7 @@ impl<A: Accepts> FromRequestParts<App> for Caller<A> {
     type Rejection = XrpcError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Caller<A>, XrpcError> {
-        match authorization(parts)? {
-            Authorization::None => Err(auth_missing()),
-            Authorization::Bearer(token) => session(parts, app, &token, A::SCOPES).await,
-            Authorization::Basic { .. } => {
-                Err(XrpcError::bad_request("InvalidToken", "Unexpected authorization type"))
-            }
-        }
-        .map(|caller| Caller { caller, accepts: PhantomData })
+        Session::from_request_parts(parts, app).await?.caller(app).await
     }
 }
 
@@ -324,13 +352,24 @@ async fn session(
     token: &str,
     accepted: &[Scope],
 ) -> Result<auth::Caller, XrpcError> {
+    let token = session_token(parts, app, token, accepted)?;
+    let account = find_account(app, token.did).await?;
+    Ok(auth::Caller { account, scope: token.scope })
+}
+
+/// Checks a token that has to be of a session.
+fn session_token(
+    parts: &Parts,
+    app: &App,
+    token: &str,
+    accepted: &[Scope],
+) -> Result<AccessToken, XrpcError> {
     let token = app.tokens.verify_access(token, accepted)?;
     leave_public_lane();
     if let Some(notes) = parts.extensions.get::<RequestNotes>() {
         notes.set_did(&token.did);
     }
-    let account = find_account(app, token.did).await?;
-    Ok(auth::Caller { account, scope: token.scope })
+    Ok(token)
 }
 
 async fn find_account(app: &App, did: Did) -> Result<Account, XrpcError> {

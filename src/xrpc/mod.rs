@@ -38,7 +38,7 @@ use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 
 use self::method::{Bodies, Method, handler};
 pub use self::{
-    caller::{AdminOnly, Caller, Moderator, OptionalCaller, OptionalServiceCaller, ServiceCaller},
+    caller::{AdminOnly, Caller, Moderator, OptionalCaller, OptionalServiceCaller, ServiceCaller, Session},
     error::XrpcError,
     input::{Input, NoInput, Upload, WRITE_INPUT_BYTES_MAX},
     params::{Limit, LooseParams, Params},

@@ -127,7 +127,7 @@ impl Simulation {
         self.note(format!("{} writes to {}", writes.len(), self.accounts[at].handle));
         let account = self.stored(at).await;
         let request = WriteRequest { writes, validation: Validation::Skip, swap_commit: None };
-        let outcome = self.app.repos.apply_writes(&account, request).await;
+        let outcome = self.app.repos.apply_writes(&account.did, request).await;
         let commits = match outcome {
             Ok(applied) => {
                 assert!(self.accounts[at].is_active());
@@ -166,8 +166,8 @@ impl Simulation {
                 WriteRequest { writes: vec![write], validation: Validation::Skip, swap_commit: None };
             let repos = self.app.repos.clone();
             // Opened before, so that requests reach the writer in this order.
-            self.app.keys.signing_key(account.id).await.unwrap();
-            requests.push(async move { repos.apply_writes(&account, request).await });
+            self.app.keys.signing_key(&account.did).await.unwrap();
+            requests.push(async move { repos.apply_writes(&account.did, request).await });
             let mut after = self.accounts[at].records.clone();
             after.insert(format!("{name}/{key}"), encode(&value));
             afters.push(after);
@@ -214,7 +214,7 @@ impl Simulation {
             swap_record: Swap::Any,
         };
         let request = WriteRequest { writes: vec![write], validation: Validation::Skip, swap_commit: None };
-        self.app.repos.apply_writes(&account, request).await.unwrap();
+        self.app.repos.apply_writes(&account.did, request).await.unwrap();
         let mut after = self.accounts[at].records.clone();
         after.insert(format!("{name}/{key}"), encode(&value));
         self.accounts[at].blobs.insert(blob_cid, bytes);
@@ -275,7 +275,7 @@ impl Simulation {
         };
         let account = self.app.accounts.sign_up_hosted(sign_up).await.unwrap().account;
         let did = account.did;
-        let key = self.app.keys.signing_key(account.id).await.unwrap().public_key();
+        let key = self.app.keys.signing_key(&did).await.unwrap().public_key();
         self.accounts.push(Account {
             did: did.clone(),
             handle: name,

@@ -115,7 +115,7 @@ async fn a_did_web_of_this_server_is_served_under_its_host_while_its_account_is_
     assert_eq!(document.id().as_str(), did);
     assert_eq!(document.handle().unwrap().as_str(), "alice.test");
     assert_eq!(document.pds_endpoint().unwrap(), server.url);
-    let key = server.app.keys.signing_key(session.account.id).await.unwrap().public_key();
+    let key = server.app.keys.signing_key(&session.account.did).await.unwrap().public_key();
     assert_eq!(document.signing_key().unwrap().unwrap(), key);
 
     // The server itself sees the same, without a request to itself.

@@ -110,7 +110,7 @@ impl Subject {
         let did = Did::parse(subject)?;
         let local = Local::open(local).await?;
         let account = local.account(&did).await?;
-        let key = local.app.keys.signing_key(account.id).await?.public_key();
+        let key = local.app.keys.signing_key(&account.did).await?.public_key();
         let file = tempfile::NamedTempFile::new_in(local.app.store.data_dir().join("tmp"))?;
         transfer::write_repo(&local, &account, file.as_file().try_clone()?).await?;
         Ok(Subject { path: file.path().to_owned(), key: Some(key), _export: Some(file) })

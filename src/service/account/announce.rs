@@ -8,16 +8,17 @@
 //!
 //! Not for: changes of an account ([`super::status`]).
 
-use std::sync::Arc;
-
-use atproto::{crypto::SigningKey, syntax::Did};
+use atproto::syntax::Did;
 
 use super::{
     Accounts,
     status::{StatusError, announce_status},
 };
 use crate::{
-    service::repo::write::{announce_head, sign_anew},
+    service::{
+        keys::AccountKey,
+        repo::write::{announce_head, sign_anew},
+    },
     store::{
         StoreError, WriteTx,
         account::{self, Account},
@@ -32,7 +33,7 @@ impl Accounts {
     /// Announces one account as a repair does; false when it is not here.
     pub async fn announce_one(&self, did: &Did) -> Result<bool, StatusError> {
         let Some(account) = self.find(did).await? else { return Ok(false) };
-        let key = self.inner.keys.signing_key(account.id).await?;
+        let key = self.inner.keys.signing_key(&account.did).await?;
         let clock_id = u16::from_le_bytes(self.inner.entropy.bytes());
         self.inner.store.write(move |tx| announce(tx, &account, Some(&key), clock_id)).await?;
         Ok(true)
@@ -50,7 +51,7 @@ impl Accounts {
             let Some(page) = page.await? else { return Ok(n_announced) };
             let mut step = Vec::with_capacity(page.len());
             for account in page {
-                let key = match self.inner.keys.signing_key(account.id).await {
+                let key = match self.inner.keys.signing_key(&account.did).await {
                     Ok(key) => Some(key),
                     Err(error) => {
                         tracing::error!(did = %account.did, %error, "an account cannot be signed for");
@@ -65,7 +66,7 @@ impl Accounts {
                 let Some((last, _)) = step.last() else { return Ok(seq_repair::end(tx)?) };
                 let last_id = last.id;
                 for (account, key) in &step {
-                    announce(tx, account, key.as_ref(), clock_id)?;
+                    announce(tx, account, key.as_deref(), clock_id)?;
                 }
                 Ok(seq_repair::set_after(tx, last_id)?)
             });
@@ -81,7 +82,7 @@ impl Accounts {
 fn announce(
     tx: &mut WriteTx<'_>,
     listed: &Account,
-    key: Option<&Arc<SigningKey>>,
+    key: Option<&AccountKey>,
     clock_id: u16,
 ) -> Result<(), StatusError> {
     if account::get_by_did(tx, &listed.did)?.is_none() {
@@ -90,7 +91,7 @@ fn announce(
     let account = announce_status(tx, &listed.did)?;
     let Some(repo_id) = account.repo_id.filter(|_| account.is_active()) else { return Ok(()) };
     let current = signing_key::get_did_key(tx, account.id)?;
-    let head = match key.filter(|key| current == Some(key.public_key().did_key())) {
+    let head = match key.filter(|key| current.as_deref() == Some(key.did_key())) {
         Some(key) => sign_anew(tx, repo_id, &account.did, key, clock_id)?,
         // Its key was changed since it was opened, and the change has just signed anew.
         None => repo::get_head(tx, repo_id)?,

@@ -46,22 +46,22 @@ impl Accounts {
             return Err(LeaveError::Password);
         }
         let typed = self.inner.email_tokens.typed(Purpose::DeleteAccount, token);
-        let did = did.clone();
+        let owner = did.clone();
         let outcome: Result<_, StoreError> = self
             .inner
             .store
             .write(move |tx| {
                 // The one whose password was compared, not one that came after it.
-                if account::get_by_did(tx, &did)?.is_none_or(|found| found.id != account.id) {
+                if account::get_by_did(tx, &owner)?.is_none_or(|found| found.id != account.id) {
                     return Ok(Err(LeaveError::NoAccount));
                 }
                 match typed.check(tx, account.id)? {
-                    Ok(()) => Ok(Ok(delete_in(tx, &did)?)),
+                    Ok(()) => Ok(Ok(delete_in(tx, &owner)?)),
                     Err(refused) => Ok(Err(refused.into())),
                 }
             })
             .await;
-        self.after_deletion(outcome??);
+        self.after_deletion(did, outcome??);
         Ok(())
     }
 }

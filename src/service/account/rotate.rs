@@ -72,7 +72,7 @@ impl Accounts {
         };
         parts.identities.publish_signing_key(did, key).await?;
         let clock_id = u16::from_le_bytes(parts.entropy.bytes());
-        let did = did.clone();
+        let (did, rotated) = (did.clone(), did);
         let changed = parts.store.write(move |tx| {
             let account =
                 account::get_by_did(tx, &did)?.ok_or_else(|| RotateError::NoAccount(did.clone()))?;
@@ -92,7 +92,7 @@ impl Accounts {
             Ok::<_, RotateError>(())
         });
         changed.await?;
-        parts.keys.forget(account_id);
+        parts.keys.forget(&rotated);
         Ok(())
     }
 }

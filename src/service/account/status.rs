@@ -72,7 +72,7 @@ impl Accounts {
     pub async fn activate(&self, did: &Did) -> Result<Account, StatusError> {
         let account = self.find(did).await?.ok_or(StatusError::NoAccount)?;
         self.inner.identities.check_validity(&account).await?;
-        let key = self.inner.keys.signing_key(account.id).await?;
+        let key = self.inner.keys.signing_key(&account.did).await?;
         let clock_id = u16::from_le_bytes(self.inner.entropy.bytes());
         self.change(did, move |tx, account| {
             if account.status() == Status::Takendown {
@@ -121,9 +121,9 @@ impl Accounts {
     /// large goes afterwards, in steps. The event is emitted for a DID that has no account here too, so that a relay
     /// that missed one can be told again.
     pub async fn delete(&self, did: &Did) -> Result<(), StoreError> {
-        let did = did.clone();
-        let gone = self.inner.store.write(move |tx| delete_in(tx, &did)).await?;
-        self.after_deletion(gone);
+        let owner = did.clone();
+        let was_here = self.inner.store.write(move |tx| delete_in(tx, &owner)).await?;
+        self.after_deletion(did, was_here);
         Ok(())
     }
 
@@ -140,12 +140,12 @@ impl Accounts {
                     // Its owner may have come back since it was listed.
                     move |tx| match account::get_by_did(tx, &did)? {
                         Some(account) if is_due(&account, now) => delete_in(tx, &did),
-                        _ => Ok(None),
+                        _ => Ok(false),
                     }
                 });
-                if let Some(account_id) = deleted.await? {
+                if deleted.await? {
                     tracing::info!(%did, "account deleted: the date that its owner set has come");
-                    self.after_deletion(Some(account_id));
+                    self.after_deletion(&did, true);
                     n_deleted += 1;
                 }
             }
@@ -161,10 +161,10 @@ impl Accounts {
         self.inner.store.read(move |db| account::get_by_did(db, &did)).await
     }
 
-    /// What follows the commit of a deletion; `account_id`: the number of the account that is gone.
-    pub(super) fn after_deletion(&self, account_id: Option<i64>) {
-        if let Some(account_id) = account_id {
-            self.inner.keys.forget(account_id);
+    /// What follows the commit of [`delete_in`] and its answer.
+    pub(super) fn after_deletion(&self, did: &Did, was_here: bool) {
+        if was_here {
+            self.inner.keys.forget(did);
             self.deleted.notify_one();
         }
     }
@@ -210,17 +210,17 @@ fn append_account(
     })
 }
 
-/// Announces the deletion, removes the events before it and the rows of the account; returns its number. For use in a
+/// Announces the deletion, removes the events before it and the rows of the account; false when there is none. For use in a
 /// transaction that checks whether it may be deleted; call [`Accounts::after_deletion`] when that is committed.
-pub(super) fn delete_in(tx: &mut WriteTx<'_>, did: &Did) -> Result<Option<i64>, StoreError> {
+pub(super) fn delete_in(tx: &mut WriteTx<'_>, did: &Did) -> Result<bool, StoreError> {
     let seq = append_account(tx, did, false, Some("deleted"))?;
     // An ordinary account has no more events than these; the others go with what is large.
     tx.remove_events(did, seq, STEP_EVENTS)?;
     let Some(account) = account::get_by_did(tx, did)? else {
-        return Ok(None);
+        return Ok(false);
     };
     account::delete_everything(tx, &account, seq, tx.now())?;
-    Ok(Some(account.id))
+    Ok(true)
 }
 
 fn is_due(account: &Account, now: Micros) -> bool {

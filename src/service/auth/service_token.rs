@@ -127,7 +127,7 @@ impl ServiceTokens {
         lxm: Option<&str>,
         exp: Option<i64>,
     ) -> Result<String, KeyError> {
-        let key = self.inner.keys.signing_key(account.id).await?;
+        let key = self.inner.keys.signing_key(&account.did).await?;
         let now = self.now_secs();
         let mut claims = json!({
             "iat": now,

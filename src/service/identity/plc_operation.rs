@@ -155,7 +155,7 @@ impl Identities {
         let found = self.inner.store.read(move |db| signing_key::get_did_key(db, id)).await;
         found
             .map_err(|error: StoreError| PlcOperationError::from(error))?
-            .ok_or_else(|| KeyError::Missing(id).into())
+            .ok_or_else(|| KeyError::Missing(account.did.clone()).into())
     }
 }
 

@@ -69,7 +69,7 @@ impl Identities {
             .read(move |db| signing_key::get_did_key(db, id))
             .await
             .map_err(|error: StoreError| ValidityError::from(error))?
-            .ok_or(KeyError::Missing(id))?;
+            .ok_or_else(|| KeyError::Missing(did.clone()))?;
         if did.method() != "plc" {
             return check_document(&parts.dids, account, &own_key, &parts.settings.public_url).await;
         }

@@ -30,10 +30,13 @@ use super::{
     unsigned,
 };
 use crate::{
-    service::{keys::KeyError, word_filter::WordFilter},
+    service::{
+        keys::{AccountKey, KeyError},
+        word_filter::WordFilter,
+    },
     store::{
         StoreError, WriteTx,
-        account::{self, Account, Status},
+        account::{self, Status},
         backlink,
         blob::{self, ClaimError},
         mst_node::{self, StoredNodes},
@@ -252,13 +255,9 @@ fn refuse_words(words: &WordFilter, writes: &[Write]) -> Result<(), WriteError> 
 }
 
 impl Repos {
-    /// Applies a request to the repository of `account` and announces it. When this returns, the commit and its event
+    /// Applies a request to the repository of the account `did`, if it is active, and announces it. When this returns, the commit and its event
     /// are on disk.
-    pub async fn apply_writes(
-        &self,
-        account: &Account,
-        request: WriteRequest,
-    ) -> Result<Applied, WriteError> {
+    pub async fn apply_writes(&self, did: &Did, request: WriteRequest) -> Result<Applied, WriteError> {
         let WriteRequest { writes, validation, swap_commit } = request;
         if writes.len() > WRITES_MAX {
             return Err(WriteError::Invalid(format!("Too many writes. Max: {WRITES_MAX}")));
@@ -274,12 +273,11 @@ impl Repos {
             .collect::<Result<Arc<[_]>, _>>()?;
         let mut tries = 1;
         loop {
-            let key = self.inner.keys.signing_key(account.id).await?;
+            let key = self.inner.keys.signing_key(did).await?;
             let plan = Plan {
-                did: account.did.clone(),
+                did: did.clone(),
                 writes: writes.clone(),
                 swap_commit,
-                did_key: key.public_key().did_key(),
                 key,
                 clock_id: self.inner.clock_id,
                 trees: self.inner.trees.clone(),
@@ -288,7 +286,7 @@ impl Repos {
                 Err(WriteError::KeyChanged) if tries < KEY_TRIES_MAX => tries += 1,
                 outcome => return outcome,
             }
-            self.inner.keys.forget(account.id);
+            self.inner.keys.forget(did);
         }
     }
 }
@@ -301,8 +299,7 @@ struct Plan {
     did: Did,
     writes: Arc<[Prepared]>,
     swap_commit: Option<Cid>,
-    key: Arc<SigningKey>,
-    did_key: String,
+    key: Arc<AccountKey>,
     clock_id: u16,
     trees: Arc<OpenTrees>,
 }
@@ -322,7 +319,7 @@ impl Plan {
         }
         let account_id = target.account_id;
         // The key was opened before its turn came: it may have been changed since.
-        if target.did_key.is_none_or(|current| current != self.did_key) {
+        if target.did_key.is_none_or(|current| current != self.key.did_key()) {
             return Err(WriteError::KeyChanged);
         }
         let head = target.head.ok_or(WriteError::NoRepo)?;

@@ -41,7 +41,7 @@ use super::{
     write::{CommitMeta, Signed},
 };
 use crate::{
-    service::keys::KeyError,
+    service::keys::{AccountKey, KeyError},
     store::{
         Store, StoreError, WriteTx,
         account::{self, Account, Status},
@@ -215,7 +215,7 @@ impl Repos {
             runtime: Handle::current(),
             account_id: account.id,
             did: account.did.clone(),
-            key: self.inner.keys.signing_key(account.id).await?,
+            key: self.inner.keys.signing_key(&account.did).await?,
             clock_id: self.inner.clock_id,
             now: unsigned(self.inner.clock.now()),
             options,
@@ -228,7 +228,7 @@ impl Repos {
         let outcome = ran.await.unwrap_or(Err(StoreError::Closed.into()));
         if matches!(outcome, Err(ImportError::Moved)) {
             // It may have been the key that changed: the next try opens it anew.
-            self.inner.keys.forget(account.id);
+            self.inner.keys.forget(&account.did);
         }
         let (imported, replaced) = outcome?;
         if let Some(repo_id) = replaced {
@@ -333,7 +333,7 @@ struct Import {
     runtime: Handle,
     account_id: i64,
     did: Did,
-    key: Arc<SigningKey>,
+    key: Arc<AccountKey>,
     clock_id: u16,
     now: u64,
     options: ImportOptions,

@@ -14,7 +14,6 @@ use std::sync::{
 };
 
 use atproto::{
-    crypto::SigningKey,
     data::{Map, Value},
     event::Frame,
     syntax::{Did, Nsid, RecordKey, RepoPath, Tid},
@@ -26,7 +25,10 @@ use super::{
     write::{Applied, CommitMeta, Swap, Validation, Write, WriteError, WriteRequest, create_repo},
 };
 use crate::{
-    service::{keys::Keys, word_filter::WordFilter},
+    service::{
+        keys::{AccountKey, Keys},
+        word_filter::WordFilter,
+    },
     store::{
         Store, StoreError, StoreOptions,
         account::{self, Account, InsertError, NewAccount},
@@ -114,8 +116,8 @@ impl Bench {
         head.unwrap_or_else(|error: StoreError| panic!("{error}")).unwrap()
     }
 
-    pub async fn key(&self, account: &Account) -> Arc<SigningKey> {
-        self.keys.signing_key(account.id).await.unwrap()
+    pub async fn key(&self, account: &Account) -> Arc<AccountKey> {
+        self.keys.signing_key(&account.did).await.unwrap()
     }
 
     /// Every event so far.
@@ -127,7 +129,7 @@ impl Bench {
 
     pub async fn apply(&self, account: &Account, writes: Vec<Write>) -> Result<Applied, WriteError> {
         let request = WriteRequest { writes, validation: Validation::Skip, swap_commit: None };
-        self.repos.apply_writes(account, request).await
+        self.repos.apply_writes(&account.did, request).await
     }
 
     /// Applies a write that must change something.

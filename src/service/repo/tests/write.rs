@@ -130,7 +130,7 @@ async fn identical_content_makes_no_commit_whatever_the_swaps_say_xr_16() {
         validation: Validation::Skip,
         swap_commit: Some(cid::for_cbor(b"not the head")),
     };
-    let applied = bench.repos.apply_writes(&account, request).await.unwrap();
+    let applied = bench.repos.apply_writes(&account.did, request).await.unwrap();
     assert_eq!(applied.commit, None);
     assert!(applied.results[0].cid.is_some());
     assert_eq!(bench.apply(&account, vec![delete(NOTE, "b", false)]).await.unwrap().commit, None);
@@ -149,7 +149,7 @@ async fn a_swap_that_does_not_hold_changes_nothing_rp_16() {
         (create(NOTE, "b", note("y")), Some(wrong)),
     ] {
         let request = WriteRequest { writes: vec![write], validation: Validation::Skip, swap_commit };
-        let error = bench.repos.apply_writes(&account, request).await.unwrap_err();
+        let error = bench.repos.apply_writes(&account.did, request).await.unwrap_err();
         assert!(matches!(error, WriteError::SwapCommit { .. } | WriteError::SwapRecord { .. }), "{error}");
         assert_eq!(bench.head(&account).await.commit, first.cid);
     }
@@ -158,7 +158,7 @@ async fn a_swap_that_does_not_hold_changes_nothing_rp_16() {
         validation: Validation::Skip,
         swap_commit: Some(first.cid),
     };
-    assert!(bench.repos.apply_writes(&account, request).await.unwrap().commit.is_some());
+    assert!(bench.repos.apply_writes(&account.did, request).await.unwrap().commit.is_some());
 }
 
 #[tokio::test]
@@ -298,7 +298,7 @@ async fn validation_follows_the_flag_xr_19() {
         };
         let request =
             WriteRequest { writes: vec![write], validation: Validation::from_flag(flag), swap_commit: None };
-        match (bench.repos.apply_writes(&account, request).await, expected) {
+        match (bench.repos.apply_writes(&account.did, request).await, expected) {
             (Ok(applied), Ok(status)) => {
                 let found = applied.results[0].validation_status.map(|status| format!("{status:?}"));
                 assert_eq!(found.as_deref(), status, "{collection} {flag:?}");

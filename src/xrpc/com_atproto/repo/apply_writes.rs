@@ -2,45 +2,43 @@
 
 use atproto::{
     data::Value,
-    syntax::{AtIdentifier, Nsid, RecordKey},
+    syntax::{AtIdentifier, Did, Nsid, RecordKey},
 };
 use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
 
-use super::{CidText, CommitMetaOutput, record_uri, validation_word};
+use super::{CidText, CommitMetaOutput, record_uri, validation_word, write};
 use crate::{
     app::App,
     service::{
         rate_limit::{RECORD_CREATE_POINTS, RECORD_DELETE_POINTS, RECORD_UPDATE_POINTS},
         repo::write::{Swap, Validation, Write, WriteRequest, Written},
     },
-    store::account::Account,
-    xrpc::{Caller, Charges, Input, WRITE_INPUT_BYTES_MAX, XrpcError},
+    xrpc::{Charges, Input, Session, WRITE_INPUT_BYTES_MAX, XrpcError},
 };
 
 /// Creating over a record, and updating or deleting none, are errors that undo the whole request.
 pub(super) async fn apply_writes(
     State(app): State<App>,
-    caller: Caller,
+    session: Session,
     charges: Charges,
     Input(input): Input<ApplyWritesInput, WRITE_INPUT_BYTES_MAX>,
 ) -> Result<Json<ApplyWritesOutput>, XrpcError> {
     let points = input.writes.iter().map(|write| write.kind().points()).sum();
-    charges.charge_writes(&caller.account.did, points)?;
-    caller.require_own_repo(&app, &input.repo).await?;
+    charges.charge_writes(&session.did, points)?;
     let kinds: Vec<Kind> = input.writes.iter().map(WriteInput::kind).collect();
     let request = WriteRequest {
         writes: input.writes.into_iter().map(Write::from).collect(),
         validation: Validation::from_flag(input.validate),
         swap_commit: input.swap_commit.map(|cid| cid.0),
     };
-    let applied = app.repos.apply_writes(&caller.account, request).await?;
+    let applied = write(&app, &session, &input.repo, request).await?;
     Ok(Json(ApplyWritesOutput {
         commit: applied.commit.map(CommitMetaOutput::from),
         results: kinds
             .into_iter()
             .zip(applied.results)
-            .map(|(kind, written)| WriteResult::of(&caller.account, kind, written))
+            .map(|(kind, written)| WriteResult::of(&session.did, kind, written))
             .collect(),
     }))
 }
@@ -139,9 +137,9 @@ struct RecordResult {
 }
 
 impl WriteResult {
-    fn of(account: &Account, kind: Kind, written: Written) -> WriteResult {
+    fn of(did: &Did, kind: Kind, written: Written) -> WriteResult {
         let record = || RecordResult {
-            uri: record_uri(&account.did, &written.path),
+            uri: record_uri(did, &written.path),
             cid: written.cid.map(|cid| cid.to_string()),
             validation_status: written.validation_status.map(validation_word),
         };

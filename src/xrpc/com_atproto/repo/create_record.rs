@@ -2,31 +2,29 @@
 
 use atproto::{
     data::Value,
-    syntax::{AtIdentifier, Nsid, RecordKey},
+    syntax::{AtIdentifier, Did, Nsid, RecordKey},
 };
 use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
 
-use super::{CidText, CommitMetaOutput, record_uri, validation_word};
+use super::{CidText, CommitMetaOutput, record_uri, validation_word, write};
 use crate::{
     app::App,
     service::{
         rate_limit::RECORD_CREATE_POINTS,
         repo::write::{Applied, Validation, Write, WriteRequest},
     },
-    store::account::Account,
-    xrpc::{Caller, Charges, Input, WRITE_INPUT_BYTES_MAX, XrpcError},
+    xrpc::{Charges, Input, Session, WRITE_INPUT_BYTES_MAX, XrpcError},
 };
 
 /// A like, repost, follow or block replaces those about the same thing, unless validation is off.
 pub(super) async fn create_record(
     State(app): State<App>,
-    caller: Caller,
+    session: Session,
     charges: Charges,
     Input(input): Input<CreateRecordInput, WRITE_INPUT_BYTES_MAX>,
 ) -> Result<Json<WriteRecordOutput>, XrpcError> {
-    charges.charge_writes(&caller.account.did, RECORD_CREATE_POINTS)?;
-    caller.require_own_repo(&app, &input.repo).await?;
+    charges.charge_writes(&session.did, RECORD_CREATE_POINTS)?;
     let validation = Validation::from_flag(input.validate);
     let request = WriteRequest {
         writes: vec![Write::Create {
@@ -38,8 +36,8 @@ pub(super) async fn create_record(
         validation,
         swap_commit: input.swap_commit.map(|cid| cid.0),
     };
-    let applied = app.repos.apply_writes(&caller.account, request).await?;
-    WriteRecordOutput::of(&caller.account, applied).map(Json)
+    let applied = write(&app, &session, &input.repo, request).await?;
+    WriteRecordOutput::of(&session.did, applied).map(Json)
 }
 
 #[derive(Deserialize)]
@@ -67,7 +65,7 @@ pub(super) struct WriteRecordOutput {
 
 impl WriteRecordOutput {
     /// From a request of one write that leaves a record.
-    pub(super) fn of(account: &Account, applied: Applied) -> Result<WriteRecordOutput, XrpcError> {
+    pub(super) fn of(did: &Did, applied: Applied) -> Result<WriteRecordOutput, XrpcError> {
         let written = applied.results.into_iter().next();
         let written =
             written.and_then(|written| Some((written.path, written.cid?, written.validation_status)));
@@ -75,7 +73,7 @@ impl WriteRecordOutput {
             return Err(XrpcError::internal(std::io::Error::other("a write of one record has no result")));
         };
         Ok(WriteRecordOutput {
-            uri: record_uri(&account.did, &path),
+            uri: record_uri(did, &path),
             cid: cid.to_string(),
             commit: applied.commit.map(CommitMetaOutput::from),
             validation_status: status.map(validation_word),

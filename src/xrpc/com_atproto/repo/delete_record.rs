@@ -4,24 +4,23 @@ use atproto::syntax::{AtIdentifier, Nsid, RecordKey};
 use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
 
-use super::{CidText, CommitMetaOutput};
+use super::{CidText, CommitMetaOutput, write};
 use crate::{
     app::App,
     service::{
         rate_limit::RECORD_DELETE_POINTS,
         repo::write::{Swap, Validation, Write, WriteRequest},
     },
-    xrpc::{Caller, Charges, Input, XrpcError},
+    xrpc::{Charges, Input, Session, XrpcError},
 };
 
 pub(super) async fn delete_record(
     State(app): State<App>,
-    caller: Caller,
+    session: Session,
     charges: Charges,
     Input(input): Input<DeleteRecordInput>,
 ) -> Result<Json<DeleteRecordOutput>, XrpcError> {
-    charges.charge_writes(&caller.account.did, RECORD_DELETE_POINTS)?;
-    caller.require_own_repo(&app, &input.repo).await?;
+    charges.charge_writes(&session.did, RECORD_DELETE_POINTS)?;
     let request = WriteRequest {
         writes: vec![Write::Delete {
             collection: input.collection,
@@ -32,7 +31,7 @@ pub(super) async fn delete_record(
         validation: Validation::IfKnown,
         swap_commit: input.swap_commit.map(|cid| cid.0),
     };
-    let applied = app.repos.apply_writes(&caller.account, request).await?;
+    let applied = write(&app, &session, &input.repo, request).await?;
     Ok(Json(DeleteRecordOutput { commit: applied.commit.map(CommitMetaOutput::from) }))
 }
 

@@ -19,12 +19,12 @@ use serde::Serialize;
 
 use crate::{
     app::App,
-    service::repo::write::{CommitMeta, ValidationStatus, WriteError},
+    service::repo::write::{Applied, CommitMeta, ValidationStatus, WriteError, WriteRequest},
     store::{
         StoreError,
         account::{self, Account, Status},
     },
-    xrpc::{XrpcError, params::CidText, procedure, query},
+    xrpc::{Session, XrpcError, params::CidText, procedure, query},
 };
 
 /// The methods of this group.
@@ -70,6 +70,30 @@ fn account_takendown() -> XrpcError {
 
 fn account_not_found() -> XrpcError {
     XrpcError::forbidden("AccountNotFound", "Account not found")
+}
+
+/// Applies `request` to `repo`, which has to be an active account here (403 `AccountNotFound`, 401 `AccountTakedown`, 401
+/// `AccountDeactivated`) and the caller's own (401 `AuthenticationRequired`).
+///
+/// The commit finds out by itself whether it may be made. So the account is looked at only when there is something to
+/// refuse: what is wrong with it comes before what is wrong with the writes.
+async fn write(
+    app: &App,
+    session: &Session,
+    repo: &AtIdentifier,
+    request: WriteRequest,
+) -> Result<Applied, XrpcError> {
+    let caller = || session.clone().caller(app);
+    if !matches!(repo, AtIdentifier::Did(did) if *did == session.did) {
+        caller().await?.require_own_repo(app, repo).await?;
+    }
+    match app.repos.apply_writes(&session.did, request).await {
+        Ok(applied) => Ok(applied),
+        Err(error) => {
+            caller().await?.require_active()?;
+            Err(error.into())
+        }
+    }
 }
 
 /// The account that a public read names, whatever its status.

@@ -9,24 +9,23 @@ use atproto::{
 use axum::{Json, extract::State};
 use serde::{Deserialize, Deserializer};
 
-use super::{CidText, create_record::WriteRecordOutput};
+use super::{CidText, create_record::WriteRecordOutput, write};
 use crate::{
     app::App,
     service::{
         rate_limit::RECORD_UPDATE_POINTS,
         repo::write::{Swap, Validation, Write, WriteRequest},
     },
-    xrpc::{Caller, Charges, Input, WRITE_INPUT_BYTES_MAX, XrpcError},
+    xrpc::{Charges, Input, Session, WRITE_INPUT_BYTES_MAX, XrpcError},
 };
 
 pub(super) async fn put_record(
     State(app): State<App>,
-    caller: Caller,
+    session: Session,
     charges: Charges,
     Input(input): Input<PutRecordInput, WRITE_INPUT_BYTES_MAX>,
 ) -> Result<Json<WriteRecordOutput>, XrpcError> {
-    charges.charge_writes(&caller.account.did, RECORD_UPDATE_POINTS)?;
-    caller.require_own_repo(&app, &input.repo).await?;
+    charges.charge_writes(&session.did, RECORD_UPDATE_POINTS)?;
     let request = WriteRequest {
         writes: vec![Write::Put {
             collection: input.collection,
@@ -41,8 +40,8 @@ pub(super) async fn put_record(
         validation: Validation::from_flag(input.validate),
         swap_commit: input.swap_commit.map(|cid| cid.0),
     };
-    let applied = app.repos.apply_writes(&caller.account, request).await?;
-    WriteRecordOutput::of(&caller.account, applied).map(Json)
+    let applied = write(&app, &session, &input.repo, request).await?;
+    WriteRecordOutput::of(&session.did, applied).map(Json)
 }
 
 #[derive(Deserialize)]

@@ -218,7 +218,7 @@ async fn an_adopted_account_is_deactivated_and_silent() {
     let account = server.app.accounts.adopt(adoption()).await.unwrap();
     assert_eq!(account.status(), account::Status::Deactivated);
     assert_eq!(account.repo_id, None);
-    server.app.keys.signing_key(account.id).await.unwrap();
+    server.app.keys.signing_key(&account.did).await.unwrap();
     assert!(server.app.accounts.adopt(adoption()).await.unwrap_err().to_string().contains("already exists"));
     assert_eq!(*server.app.store.ring().last_seq().borrow(), 0);
     assert!(registered(&server).await.is_empty());

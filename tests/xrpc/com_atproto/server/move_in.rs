@@ -128,7 +128,7 @@ async fn a_did_that_is_not_proven_is_refused() {
 async fn token_of(server: &TestServer, account: &TestAccount, fragment: &str) -> String {
     let did = account.did.parse().unwrap();
     let account = server.app.store.read(move |db| account::get_by_did(db, &did)).await.unwrap().unwrap();
-    let key: Result<_, KeyError> = server.app.keys.signing_key(account.id).await;
+    let key: Result<_, KeyError> = server.app.keys.signing_key(&account.did).await;
     let now = server.app.clock.now() / 1_000_000;
     let claims = json!({
         "iss": format!("{}{fragment}", account.did),
@@ -263,6 +263,6 @@ async fn the_key_that_was_reserved_for_the_did_becomes_the_accounts_own() {
     let token = proof(&old, &alice, NSID).await;
     move_in(&new, &token, &input(&alice)).await.ok();
     let account = new.app.accounts.list(0).await.unwrap().remove(0);
-    assert_eq!(new.app.keys.signing_key(account.id).await.unwrap().public_key().did_key(), reserved);
+    assert_eq!(new.app.keys.signing_key(&account.did).await.unwrap().public_key().did_key(), reserved);
     assert_ne!(reserve().await, reserved, "the reservation is used up");
 }
