@@ -1,3 +1,4 @@
+use atproto::syntax::Did;
 use serde_json::json;
 
 use super::{NOTE, call};
@@ -56,4 +57,48 @@ async fn only_the_own_repo_can_be_written_to() {
         call(&server, &alice, "createRecord", input).await.error(status, name);
     }
     server.procedure("com.atproto.repo.createRecord").json(&input).send().await.error(401, "AuthMissing");
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_the_account_comes_before_what_is_wrong_with_the_writes() {
+    let server = TestServer::start().await;
+    let accounts = ["alice", "bob", "carol"];
+    let [alice, bob, carol] = futures::future::join_all(accounts.map(|name| server.create_account(name)))
+        .await
+        .try_into()
+        .unwrap_or_else(|_| panic!("three accounts"));
+    server.deactivate(&alice.did).await;
+    server.take_down(&bob.did).await;
+    server.app.accounts.delete(&Did::parse(&carol.did).unwrap()).await.unwrap();
+    let wrong = "bafyreie5737gdxlw5i64vzichcalba3z2v5n6icifvx5xytvske7mr3hpm";
+    for (account, status, name) in [
+        (&alice, 401, "AccountDeactivated"),
+        (&bob, 401, "AccountTakedown"),
+        (&carol, 403, "AccountNotFound"),
+    ] {
+        for (method, input) in [
+            ("createRecord", json!({ "record": {} })),
+            ("createRecord", json!({ "record": { "$type": "a.b.c" } })),
+            ("createRecord", json!({ "record": {}, "validate": true })),
+            ("createRecord", json!({ "record": {}, "swapCommit": wrong })),
+            ("putRecord", json!({ "rkey": "a", "record": {}, "swapRecord": wrong })),
+            ("deleteRecord", json!({ "rkey": "a", "swapRecord": wrong })),
+            ("deleteRecord", json!({ "rkey": "a" })),
+        ] {
+            // By name as well as by DID: only a DID can be compared without a look.
+            for repo in [&account.did, &account.handle] {
+                let mut input = input.clone();
+                input["repo"] = json!(repo);
+                input["collection"] = json!(NOTE);
+                let answer = call(&server, account, method, input).await;
+                answer.error(status, name);
+            }
+        }
+        let delete =
+            json!({ "$type": "com.atproto.repo.applyWrites#delete", "collection": NOTE, "rkey": "a" });
+        for writes in [json!([]), json!([delete])] {
+            let input = json!({ "repo": account.did, "writes": writes });
+            call(&server, account, "applyWrites", input).await.error(status, name);
+        }
+    }
 }
