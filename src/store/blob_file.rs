@@ -29,8 +29,9 @@ const TMP_PREFIX: &str = "upload-";
 /// Directories that are remembered as durable; then they are looked at anew.
 const DURABLE_DIRS_MAX: usize = 4096;
 
-/// Bytes of an upload that are gathered before they are hashed and written: each time costs two changes of threads.
-const WRITE_BYTES_MIN: usize = 128 * 1024;
+/// Bytes of an upload that are gathered before they are hashed and written: each time costs two changes of threads. Up to
+/// twice as many are in memory for each upload, as more comes in while these are written.
+const WRITE_BYTES: usize = 256 * 1024;
 
 /// The blob files of a store.
 #[derive(Clone, Debug)]
@@ -57,21 +58,16 @@ struct Written {
     file: std::fs::File,
     path: TempPath,
     digest: Sha256,
+    /// What was written last, emptied: memory for what is gathered next.
+    buffer: Vec<u8>,
 }
 
-/// A complete upload, neither flushed nor in place yet. Dropping it removes the file.
+/// A complete upload on disk, not in place yet. Dropping it removes the file.
 pub struct ReceivedBlob {
     /// Hash of the bytes (BL-1).
     pub cid: Cid,
     /// Bytes.
     pub size: u64,
-    file: std::fs::File,
-    path: TempPath,
-}
-
-/// A complete upload on disk, not in place yet. Dropping it removes the file.
-pub struct FlushedBlob {
-    cid: Cid,
     path: TempPath,
 }
 
@@ -91,7 +87,7 @@ impl BlobFiles {
     }
 
     /// Moves a flushed blob to its place and makes the move durable.
-    pub async fn keep(&self, account_id: i64, blob: FlushedBlob) -> Result<(), StoreError> {
+    pub async fn keep(&self, account_id: i64, blob: ReceivedBlob) -> Result<(), StoreError> {
         let (blobs, path) = (self.blobs.clone(), self.path(account_id, &blob.cid.to_string()));
         let durable = self.durable.clone();
         blocking(&path.clone(), move || {
@@ -164,24 +160,35 @@ impl PartialBlob {
     }
 
     /// Adds bytes at the end.
-    pub async fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+    pub async fn write(&mut self, mut bytes: &[u8]) -> Result<(), StoreError> {
         self.size += bytes.len() as u64;
-        self.buffer.extend_from_slice(bytes);
-        if self.buffer.len() < WRITE_BYTES_MIN {
-            return Ok(());
+        // All writes but the last are of the same length: whole pages, which cost the file system less than parts of them.
+        while self.buffer.len() + bytes.len() >= WRITE_BYTES {
+            let (full, rest) = bytes.split_at(WRITE_BYTES - self.buffer.len());
+            self.buffer.extend_from_slice(full);
+            bytes = rest;
+            let written = self.written().await?;
+            self.write_out(written);
         }
-        let written = self.written().await?;
-        self.write_out(written);
+        if self.buffer.capacity() == 0 && !bytes.is_empty() {
+            self.buffer.reserve_exact(WRITE_BYTES);
+        }
+        self.buffer.extend_from_slice(bytes);
         Ok(())
     }
 
-    /// Ends the upload: all of it is written, but not flushed.
+    /// Ends the upload: all of it is written and flushed.
     pub async fn finish(mut self) -> Result<ReceivedBlob, StoreError> {
         let written = self.written().await?;
-        self.write_out(written);
-        let Written { file, path, digest } = self.written().await?.ok_or(StoreError::Closed)?;
-        let cid = cid::raw_from_digest(digest.finalize().into());
-        Ok(ReceivedBlob { cid, size: self.size, file, path })
+        let (tmp, buffer, size) = (self.tmp.clone(), std::mem::take(&mut self.buffer), self.size);
+        blocking(&self.tmp, move || {
+            let written = written.map_or_else(|| Written::create(&tmp), Ok)?;
+            let Written { file, path, digest, .. } = written.add(buffer)?;
+            // Its length as well; what is left out are times.
+            file.sync_data()?;
+            Ok(ReceivedBlob { cid: cid::raw_from_digest(digest.finalize().into()), size, path })
+        })
+        .await
     }
 
     /// Waits for the last write and takes what it was at; `None` before the first.
@@ -199,14 +206,11 @@ impl PartialBlob {
 
     /// Begins to hash and write what is held, on a thread for such work. When nobody asks for the outcome any more, the
     /// file goes.
-    fn write_out(&mut self, written: Option<Written>) {
-        let (tmp, buffer) = (self.tmp.clone(), std::mem::take(&mut self.buffer));
-        self.writing = Some(spawn_blocking(move || {
-            let mut written = written.map_or_else(|| Written::create(&tmp), Ok)?;
-            written.digest.update(&buffer);
-            written.file.write_all(&buffer)?;
-            Ok(written)
-        }));
+    fn write_out(&mut self, mut written: Option<Written>) {
+        let next = written.as_mut().map(|written| std::mem::take(&mut written.buffer)).unwrap_or_default();
+        let (tmp, buffer) = (self.tmp.clone(), std::mem::replace(&mut self.buffer, next));
+        self.writing =
+            Some(spawn_blocking(move || written.map_or_else(|| Written::create(&tmp), Ok)?.add(buffer)));
     }
 }
 
@@ -214,17 +218,16 @@ impl Written {
     fn create(tmp: &Path) -> io::Result<Written> {
         let file = tempfile::Builder::new().prefix(TMP_PREFIX).tempfile_in(tmp)?;
         let (file, path) = file.into_parts();
-        Ok(Written { file, path, digest: Sha256::new() })
+        Ok(Written { file, path, digest: Sha256::new(), buffer: Vec::new() })
     }
-}
 
-impl ReceivedBlob {
-    /// Flushes the file to disk.
-    pub async fn flush(self) -> Result<FlushedBlob, StoreError> {
-        let ReceivedBlob { cid, file, path, .. } = self;
-        let name = path.to_path_buf();
-        blocking(&name, move || file.sync_all()).await?;
-        Ok(FlushedBlob { cid, path })
+    /// Hashes and writes `bytes`, and keeps their memory.
+    fn add(mut self, mut bytes: Vec<u8>) -> io::Result<Written> {
+        self.digest.update(&bytes);
+        self.file.write_all(&bytes)?;
+        bytes.clear();
+        self.buffer = bytes;
+        Ok(self)
     }
 }
 

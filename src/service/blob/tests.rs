@@ -304,3 +304,17 @@ async fn a_large_blob_goes_through_in_chunks() {
     let files = bench.files("blobs");
     assert_eq!(std::fs::metadata(&files[0]).unwrap().len(), blob.size);
 }
+
+#[tokio::test]
+async fn pieces_of_any_length_add_up_to_the_same_bytes() {
+    let bench = Bench::with_limit(4 << 20).await;
+    let bytes: Vec<u8> = (0..1_200_000_u32).map(|n| (n % 251) as u8).collect();
+    for piece in [997, 100_000, 256 * 1024, 700_001, bytes.len()] {
+        let body =
+            stream::iter(bytes.chunks(piece).map(|piece| Ok::<_, io::Error>(Bytes::copy_from_slice(piece))));
+        let blob = bench.blobs.upload(bench.account_id, None, None, body).await.unwrap();
+        assert_eq!((blob.size, blob.cid), (1_200_000, cid::for_raw(&bytes)), "in pieces of {piece}");
+    }
+    let files = bench.files("blobs");
+    assert!(std::fs::read(&files[0]).unwrap() == bytes);
+}

@@ -124,7 +124,7 @@ async fn receive<E: std::fmt::Display>(
             return Err(UploadError::TooLarge { max: bytes_max });
         }
         let head_missing = mime::HEAD_BYTES.saturating_sub(head.len());
-        head.extend(chunk.iter().take(head_missing));
+        head.extend_from_slice(&chunk[..head_missing.min(chunk.len())]);
         // Others write beside it, and not every client says how much will come.
         store.require_room(0)?;
         partial.write(&chunk).await?;
@@ -151,11 +151,11 @@ impl Shared {
                 return Ok(held);
             }
         }
-        // The note is on disk before the file has its name, so that a crash in between leaves no file that nobody knows of;
-        // both flushes are waited for together.
-        let note = self.store.write(move |tx| blob::note_garbage(tx, account_id, &cid.to_string()));
-        let ((), flushed) = tokio::try_join!(note, received.flush())?;
-        self.files.keep(account_id, flushed).await?;
+        // The note is on disk before the file has its name, so that a crash in between leaves no file that nobody knows of.
+        self.store
+            .write::<_, StoreError, _>(move |tx| blob::note_garbage(tx, account_id, &cid.to_string()))
+            .await?;
+        self.files.keep(account_id, received).await?;
         self.store
             .write(move |tx| blob::put(tx, account_id, &cid, &mime_type, size, tx.now()))
             .await

@@ -218,7 +218,7 @@ async fn a_client_that_hangs_up_leaves_nothing() {
         );
         socket.write_all(head.as_bytes()).await.unwrap();
         // More than is gathered before it is written.
-        for _ in 0..200 {
+        for _ in 0..400 {
             socket.write_all(chunk.as_bytes()).await.unwrap();
         }
         let tmp = server.data_dir().join("tmp");
