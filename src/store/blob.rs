@@ -10,8 +10,9 @@
 //!     +-----------------+----------------------------------------------+
 //! ```
 //!
-//! The bytes are a file ([`super::blob_file`]). A file is on disk before its row is committed, and goes only after
-//! its row has gone: both ends pass through `blob_garbage`, so that a crash in between leaves a note, not a leak.
+//! The bytes are a file ([`super::blob_file`]). A file is on disk before its row is committed, and goes only after its
+//! row has gone. A crash in between leaves no file that nobody knows of: before the row, the file has its name in `tmp/` still,
+//! which the next start finds and notes in `blob_garbage`; after it, the note is part of the change that deletes the row.
 //!
 //! Not for: the files themselves, limits and MIME types (`service::blob`).
 
@@ -300,7 +301,8 @@ pub fn set_takedown(
 
 // Files that may have no row.
 
-/// Notes that the file of `cid` may be without a row: before it is put in place, and when its row is deleted.
+/// Notes that the file of `cid` may be without a row: when its row is deleted, when an upload ended before its row, and
+/// before a file is put in a place in which it cannot keep its temporary name.
 pub fn note_garbage(tx: &Connection, account_id: i64, cid: &str) -> Result<(), StoreError> {
     tx.prepare_cached("INSERT OR IGNORE INTO blob_garbage (account_id, cid) VALUES (?1, ?2)")?
         .execute((account_id, cid))?;

@@ -122,7 +122,8 @@ impl Bench {
     /// A blob without a row, an import cut short, an account half removed. The disk fails in the end.
     pub async fn leave_something_behind(&mut self) {
         for act in [Act::UploadBlob, Act::ImportRepo] {
-            let nth = self.count(act).await / 2;
+            // Twice, as something else may be cleared away meanwhile.
+            let nth = self.count(act).await.min(self.count(act).await) / 2;
             self.stage.prepare(act).await;
             self.faults.arm(Fault { nth, error: EIO, kinds: CHANGES, lasting: Lasting::UntilLifted });
             let reply = self.stage.act(act).await;

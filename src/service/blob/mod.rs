@@ -47,7 +47,7 @@ struct Shared {
     uploads: Places,
     /// Shared by uploads between putting a file in place and committing its row, exclusive for removing files: a file
     /// is removed only while no upload can be counting on it.
-    placing: RwLock<()>,
+    placing: Arc<RwLock<()>>,
 }
 
 impl Blobs {
@@ -60,7 +60,7 @@ impl Blobs {
                 clock,
                 bytes_max,
                 uploads: Places::new(UPLOADS_MAX),
-                placing: RwLock::new(()),
+                placing: Arc::default(),
             }),
         }
     }

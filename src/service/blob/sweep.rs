@@ -1,8 +1,8 @@
 //! The collector: uploads that no record ever referred to (BL-9), and files whose rows have gone.
 
-use super::Blobs;
+use super::{Blobs, Shared};
 use crate::{
-    store::{StoreError, blob},
+    store::{StoreError, blob, blob_file::PlacedBlob},
     time::{Micros, SECOND},
 };
 
@@ -22,15 +22,19 @@ pub struct Swept {
 }
 
 impl Blobs {
-    /// Removes what uploads of an earlier run left behind. Call once, before the server listens.
+    /// Removes what uploads of an earlier run left behind, and notes those of their files that may have no row. Call once,
+    /// before the server listens.
     pub async fn clear_tmp(&self) -> Result<usize, StoreError> {
-        self.inner.files.clear_tmp().await
+        let removed = self.inner.files.clear_tmp().await?;
+        self.inner.note_unsettled().await?;
+        Ok(removed)
     }
 
     /// Collects uploads older than [`TEMPORARY_HOURS_MIN`] that no record refers to, and removes files whose rows have
     /// gone. The server runs this every hour; running it more often, or twice at once, is harmless.
     pub async fn sweep(&self) -> Result<Swept, StoreError> {
         let mut swept = Swept::default();
+        self.inner.note_unsettled().await?;
         let before = self.inner.clock.now() - TEMPORARY_MIN;
         loop {
             let collected =
@@ -61,7 +65,7 @@ impl Blobs {
     }
 
     /// Removes those of the `noted` files that have no row, and takes back the notes.
-    async fn remove_files(&self, noted: Vec<(i64, String)>) -> Result<usize, StoreError> {
+    pub(super) async fn remove_files(&self, noted: Vec<(i64, String)>) -> Result<usize, StoreError> {
         let shared = &*self.inner;
         // No upload is between its file and its row now, so what has no row in this reading is nobody's.
         let _placing = shared.placing.write().await;
@@ -93,5 +97,24 @@ impl Blobs {
             })
             .await?;
         Ok(removed)
+    }
+}
+
+impl Shared {
+    /// Notes the files of uploads that ended between their place and their row, and takes their temporary names away.
+    pub(super) async fn note_unsettled(&self) -> Result<(), StoreError> {
+        let mut unsettled = self.files.take_unsettled();
+        while !unsettled.is_empty() {
+            let step = unsettled.split_off(unsettled.len().saturating_sub(STEP_MAX as usize));
+            // Those that are not noted are given out again.
+            let noted = self.store.write(move |tx| {
+                for blob in &step {
+                    blob::note_garbage(tx, blob.account_id(), &blob.cid().to_string())?;
+                }
+                Ok::<_, StoreError>(step)
+            });
+            noted.await?.into_iter().for_each(PlacedBlob::settle);
+        }
+        Ok(())
     }
 }

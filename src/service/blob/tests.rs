@@ -121,6 +121,17 @@ impl Bench {
         }
     }
 
+    /// Temporary names go without being waited for, and at the latest with a sweep.
+    async fn sweep_until_tmp_is_empty(&self) -> Swept {
+        let swept = self.blobs.sweep().await.unwrap();
+        let began = std::time::Instant::now();
+        while !self.files("tmp").is_empty() {
+            assert!(began.elapsed().as_secs() < 10, "{:?} stays", self.files("tmp"));
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        swept
+    }
+
     fn files(&self, below: &str) -> Vec<PathBuf> {
         let mut dirs = vec![self.dir.path().join(below)];
         let mut files = Vec::new();
@@ -290,6 +301,121 @@ async fn what_a_crash_left_in_tmp_is_removed_at_the_start() {
     std::fs::write(bench.dir.path().join("tmp/upload-abc"), b"half").unwrap();
     assert_eq!(bench.blobs.clear_tmp().await.unwrap(), 1);
     assert_eq!(bench.files("tmp"), [] as [PathBuf; 0]);
+}
+
+/// The name in `tmp/` that the only file there has, after a copy of the blob's bytes got both names of an upload.
+fn leave_cut_short(bench: &Bench, account_id: i64, bytes: &[u8], has_place: bool) {
+    let tmp = bench.dir.path().join(format!("tmp/upload-{account_id}-abc"));
+    std::fs::write(&tmp, bytes).unwrap();
+    if has_place {
+        let dir = bench.dir.path().join(format!("blobs/{account_id}"));
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::hard_link(&tmp, dir.join(cid::for_raw(bytes).to_string())).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_crash_between_place_and_row_leaves_no_file_that_nobody_knows_of() {
+    let bench = Bench::new().await;
+    let kept = bench.upload(b"hello").await;
+    for (has_place, removed) in [(false, 1), (true, 0)] {
+        leave_cut_short(&bench, bench.account_id, b"cut short", has_place);
+        assert_eq!(bench.blobs.clear_tmp().await.unwrap(), removed);
+        assert_eq!(bench.sweep_until_tmp_is_empty().await.removed, usize::from(has_place));
+        assert_eq!(bench.files("blobs").len(), 1);
+    }
+    assert_eq!(bench.state(&kept).await, "temporary");
+}
+
+#[tokio::test]
+async fn a_crash_after_the_row_removes_nothing_but_the_temporary_name() {
+    let bench = Bench::new().await;
+    let blob = bench.upload(b"hello").await;
+    bench.sweep_until_tmp_is_empty().await;
+    let place = bench.files("blobs").pop().unwrap();
+    let tmp = bench.dir.path().join(format!("tmp/upload-{}-abc", bench.account_id));
+    std::fs::hard_link(&place, &tmp).unwrap();
+    assert_eq!(bench.blobs.clear_tmp().await.unwrap(), 0);
+    assert_eq!(bench.sweep_until_tmp_is_empty().await.removed, 0);
+    assert_eq!(bench.files("blobs"), [place]);
+    assert_eq!(bench.state(&blob).await, "temporary");
+}
+
+#[tokio::test]
+async fn an_upload_for_an_account_that_has_gone_leaves_no_file() {
+    let bench = Bench::new().await;
+    let body = stream::iter([Ok::<_, io::Error>(Bytes::from_static(b"hello"))]);
+    let nobody = bench.blobs.upload(bench.account_id + 1, None, None, body).await;
+    assert!(matches!(nobody, Err(UploadError::NoAccount)));
+    assert_eq!(bench.sweep_until_tmp_is_empty().await, Swept { collected: 0, removed: 1 });
+    assert_eq!(bench.files("blobs"), [] as [PathBuf; 0]);
+}
+
+#[tokio::test]
+async fn a_file_of_another_length_in_the_place_is_replaced() {
+    let bench = Bench::new().await;
+    leave_cut_short(&bench, bench.account_id, b"hello", true);
+    let place = bench.files("blobs").pop().unwrap();
+    std::fs::write(&place, b"hel").unwrap();
+    bench.upload(b"hello").await;
+    assert_eq!(std::fs::read(&place).unwrap(), b"hello");
+    let notes = bench.store.read(|db| blob::list_garbage(db, &(0, String::new()), 10));
+    assert_eq!(notes.await.unwrap(), [], "the note that was made for it is taken back");
+}
+
+#[tokio::test]
+async fn uploads_of_the_same_bytes_at_once_all_succeed() {
+    let bench = Bench::new().await;
+    let uploads = (0..6).map(|_| bench.upload(b"hello"));
+    let blobs = futures::future::join_all(uploads).await;
+    assert!(blobs.iter().all(|blob| *blob == blobs[0]));
+    assert_eq!(bench.sweep_until_tmp_is_empty().await, Swept::default());
+    assert_eq!(bench.files("blobs").len(), 1);
+    assert_eq!(bench.state(&blobs[0]).await, "temporary");
+}
+
+#[tokio::test]
+async fn an_upload_whose_caller_has_gone_keeps_its_file_from_the_sweep_until_its_row_is_there() {
+    let bench = Bench::new().await;
+    let (account_id, cid) = (bench.account_id, cid::for_raw(b"hello").to_string());
+    // From an earlier life of the blob.
+    let noted = cid.clone();
+    let note = bench.store.write(move |tx| blob::note_garbage(tx, account_id, &noted));
+    note.await.unwrap_or_else(|error: StoreError| panic!("{error}"));
+    // The row has to wait for its turn.
+    let (go_on, gate) = std::sync::mpsc::channel::<()>();
+    let (store, (started, has_started)) = (bench.store.clone(), tokio::sync::oneshot::channel());
+    let holding = tokio::spawn(async move {
+        let hold = store.write(move |_| {
+            let _ = started.send(());
+            let _ = gate.recv();
+            Ok::<_, StoreError>(())
+        });
+        hold.await
+    });
+    has_started.await.unwrap();
+    let mut upload = Box::pin(bench.upload(b"hello"));
+    while bench.files("blobs").is_empty() {
+        assert!(futures::poll!(&mut upload).is_pending());
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    // Until nothing is left to wait for but the writer.
+    for _ in 0..50 {
+        assert!(futures::poll!(&mut upload).is_pending());
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    drop(upload);
+    let removing = bench.blobs.remove_files(vec![(account_id, cid)]);
+    let letting_go = async {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        go_on.send(()).unwrap();
+    };
+    let (removed, ()) = tokio::join!(removing, letting_go);
+    holding.await.unwrap().unwrap();
+    assert_eq!(removed.unwrap(), 0);
+    assert_eq!(bench.sweep_until_tmp_is_empty().await.removed, 0);
+    assert_eq!(bench.blobs.inner.store.read(|db| blob::count_held(db, 1)).await.unwrap(), 1);
+    assert_eq!(bench.files("blobs").len(), 1, "a row without its file");
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use super::{Blobs, Shared, mime};
 use crate::store::{
     Store, StoreError,
     blob::{self, Blob, PutError},
-    blob_file::{PartialBlob, ReceivedBlob},
+    blob_file::{PartialBlob, Place, ReceivedBlob},
 };
 
 /// Uploads under way at once, half of them by one account; each costs a file and a few hundred KiB.
@@ -94,7 +94,7 @@ impl Blobs {
         let owner = account_id.to_string();
         let place = shared.uploads.take(Some(&owner), Duration::from_secs(PLACE_SECS_MAX)).await;
         let _place = place.map_err(|_| UploadError::Busy)?;
-        let receiving = receive(&shared.store, shared.files.create(), body, shared.bytes_max);
+        let receiving = receive(&shared.store, shared.files.create(account_id), body, shared.bytes_max);
         let (received, head) = timeout(Duration::from_secs(UPLOAD_SECS_MAX), receiving)
             .await
             .map_err(|_| UploadError::TooSlow)??;
@@ -140,7 +140,7 @@ impl Shared {
         received: ReceivedBlob,
         mime_type: String,
     ) -> Result<Blob, UploadError> {
-        let _placing = self.placing.read().await;
+        let placing = self.placing.clone().read_owned().await;
         let (cid, size) = (received.cid, received.size);
         if let Some(held) = self.store.look(|db| blob::get(db, account_id, &cid)).await? {
             if held.takedown_ref.is_some() {
@@ -151,14 +151,30 @@ impl Shared {
                 return Ok(held);
             }
         }
-        // The note is on disk before the file has its name, so that a crash in between leaves no file that nobody knows of.
-        self.store
-            .write::<_, StoreError, _>(move |tx| blob::note_garbage(tx, account_id, &cid.to_string()))
-            .await?;
-        self.files.keep(account_id, received).await?;
-        self.store
-            .write(move |tx| blob::put(tx, account_id, &cid, &mime_type, size, tx.now()))
-            .await
-            .map_err(UploadError::from)
+        let placed = match self.files.place(received).await? {
+            Place::Taken(placed) => placed,
+            Place::NotTaken(received) => {
+                let note = self.store.write(move |tx| blob::note_garbage(tx, account_id, &cid.to_string()));
+                note.await.map_err(UploadError::Store)?;
+                self.files.replace(received).await?
+            }
+        };
+        // Both come back after the commit, also when nobody waits for it any more: until then the file may not be removed.
+        let entered = self.store.write(move |tx| {
+            let blob = blob::put(tx, account_id, &cid, &mime_type, size, tx.now())?;
+            Ok::<_, PutError>((blob, placed, placing))
+        });
+        match entered.await {
+            Ok((blob, placed, _placing)) => {
+                placed.settle();
+                Ok(blob)
+            }
+            Err(error) => {
+                if let Err(error) = self.note_unsettled().await {
+                    tracing::warn!(%error, "a blob file without a row could not be noted; the next sweep tries again");
+                }
+                Err(error.into())
+            }
+        }
     }
 }
