@@ -1,21 +1,31 @@
 //! Legacy session tokens: what is in them and when they are accepted (XR-10).
 //!
 //! Access tokens live 120 minutes and stand in no table; refresh tokens live 90 days and are rotated (see
-//! [`super::session`]).
+//! [`super::session`]). Clients send the same access token with each request: those seen last are remembered by their hash,
+//! and not read anew. Nothing but time ends them, and that is looked at each time.
+
+use std::sync::{Arc, Mutex, PoisonError};
 
 use atproto::syntax::Did;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use super::{
     Scope,
-    jws::{Hs256, Verified},
+    jws::{Hs256, TOKEN_BYTES_MAX, Verified},
 };
-use crate::time::{Clock, Micros, SECOND};
+use crate::{
+    service::recent::Recent,
+    time::{Clock, Micros, SECOND},
+};
 
 /// Life of an access token, in seconds.
 pub const ACCESS_TTL_SECS: i64 = 120 * 60;
 /// Life of a refresh token, in seconds.
 pub const REFRESH_TTL_SECS: i64 = 90 * 24 * 60 * 60;
+
+/// Access tokens remembered at a time; some 200 bytes each.
+const SEEN_MAX: usize = 1024;
 
 const ACCESS_TYP: &str = "at+jwt";
 const REFRESH_TYP: &str = "refresh+jwt";
@@ -70,12 +80,22 @@ pub struct Tokens {
     hs256: Hs256,
     service_did: Did,
     clock: Clock,
+    /// Good access tokens, by the SHA-256 of their text.
+    seen: Arc<Mutex<Recent<[u8; 32], Seen>>>,
+}
+
+/// An access token that has been checked once.
+#[derive(Clone)]
+struct Seen {
+    token: AccessToken,
+    /// Seconds since 1970.
+    expires_at: i64,
 }
 
 impl Tokens {
     /// Tokens of `service_did`, signed under `hs256`.
     pub fn new(hs256: Hs256, service_did: Did, clock: Clock) -> Tokens {
-        Tokens { hs256, service_did, clock }
+        Tokens { hs256, service_did, clock, seen: Arc::new(Mutex::new(Recent::new(SEEN_MAX))) }
     }
 
     pub(super) fn key(&self) -> &Hs256 {
@@ -117,12 +137,28 @@ impl Tokens {
 
     /// Checks an access token; its scope must be in `accepted`.
     pub fn verify_access(&self, token: &str, accepted: &[Scope]) -> Result<AccessToken, TokenError> {
-        let verified = self.verify(token, ACCESS_TYP, Expiry::Enforced)?;
-        let (did, scope) = (subject(&verified)?, scope(&verified)?);
-        if !accepted.contains(&scope) {
+        if token.len() > TOKEN_BYTES_MAX {
+            return Err(TokenError::Unverified);
+        }
+        let name: [u8; 32] = Sha256::digest(token).into();
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(&name);
+        let Seen { token, expires_at } = match seen {
+            Some(seen) => seen,
+            None => {
+                let verified = self.verify(token, ACCESS_TYP, Expiry::Enforced)?;
+                let token = AccessToken { did: subject(&verified)?, scope: scope(&verified)? };
+                let seen = Seen { token, expires_at: expires_at(&verified)? };
+                self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(name, seen.clone());
+                seen
+            }
+        };
+        if expires_at <= self.now_secs() {
+            return Err(TokenError::Expired);
+        }
+        if !accepted.contains(&token.scope) {
             return Err(TokenError::Scope);
         }
-        Ok(AccessToken { did, scope })
+        Ok(token)
     }
 
     /// Checks a refresh token. Whether it has been used or revoked is for [`super::session`].
@@ -149,8 +185,7 @@ impl Tokens {
         if audience != self.service_did.as_str() {
             return Err(TokenError::Unverified);
         }
-        let expires_at = verified.claims.get("exp").and_then(Value::as_i64).ok_or(TokenError::Malformed)?;
-        if expiry == Expiry::Enforced && expires_at <= self.now_secs() {
+        if expires_at(&verified)? <= self.now_secs() && expiry == Expiry::Enforced {
             return Err(TokenError::Expired);
         }
         Ok(verified)
@@ -161,6 +196,10 @@ impl Tokens {
     }
 }
 
+fn expires_at(verified: &Verified) -> Result<i64, TokenError> {
+    verified.claims.get("exp").and_then(Value::as_i64).ok_or(TokenError::Malformed)
+}
+
 fn subject(verified: &Verified) -> Result<Did, TokenError> {
     let subject = verified.claims.get("sub").and_then(Value::as_str).ok_or(TokenError::Malformed)?;
     Did::parse(subject).map_err(|_| TokenError::Malformed)
@@ -169,4 +208,50 @@ fn subject(verified: &Verified) -> Result<Did, TokenError> {
 fn scope(verified: &Verified) -> Result<Scope, TokenError> {
     let scope = verified.claims.get("scope").and_then(Value::as_str).ok_or(TokenError::Malformed)?;
     Scope::parse(scope).ok_or(TokenError::Scope)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    use zeroize::Zeroizing;
+
+    use super::*;
+
+    #[test]
+    fn a_token_seen_before_is_looked_at_as_closely_as_a_new_one() {
+        let (alice, bob) =
+            (Did::parse("did:web:alice.test").unwrap(), Did::parse("did:web:bob.test").unwrap());
+        let now = Arc::new(AtomicI64::new(1_000_000));
+        let shown = now.clone();
+        let clock = Clock::from_fn(move || shown.load(Ordering::SeqCst) * SECOND);
+        let hs256 = |byte| Hs256::new(Zeroizing::new([byte; 32]));
+        let service = Did::parse("did:web:pds.test").unwrap();
+        let tokens = Tokens::new(hs256(1), service.clone(), clock.clone());
+        let (app_pass, access) = (&[Scope::AppPass][..], &[Scope::AppPass, Scope::Access][..]);
+        let token = tokens.issue_access(&alice, Scope::AppPass);
+        let other = tokens.issue_access(&bob, Scope::Access);
+        for _ in 0..3 {
+            for accepted in [app_pass, access] {
+                let verified = tokens.verify_access(&token, accepted).unwrap();
+                assert_eq!(verified, AccessToken { did: alice.clone(), scope: Scope::AppPass });
+            }
+            assert_eq!(tokens.verify_access(&token, &[Scope::Access]), Err(TokenError::Scope));
+            assert_eq!(tokens.verify_access(&other, access).unwrap().did, bob);
+            assert_eq!(tokens.verify_access(&other, app_pass), Err(TokenError::Scope));
+            assert_eq!(tokens.verify_access(&format!("{token}x"), access), Err(TokenError::Unverified));
+            let (refresh, _) = tokens.issue_refresh(&alice, "name");
+            assert_eq!(tokens.verify_access(&refresh, access), Err(TokenError::Unverified));
+        }
+        let other_key = Tokens::new(hs256(2), service, clock);
+        assert_eq!(other_key.verify_access(&token, access), Err(TokenError::Unverified));
+
+        now.fetch_add(ACCESS_TTL_SECS, Ordering::SeqCst);
+        assert_eq!(tokens.verify_access(&token, access), Err(TokenError::Expired));
+        // The clock may be set back.
+        now.fetch_sub(1, Ordering::SeqCst);
+        assert_eq!(tokens.verify_access(&token, access).unwrap().did, alice);
+    }
 }
