@@ -436,7 +436,7 @@ fn sender(raw: &RawSettings, path: &str) -> Result<Option<String>, ConfigError> 
 
 fn log(raw: &RawSettings) -> Result<LogConfig, ConfigError> {
     let level = required(raw, "log.level")?;
-    tracing_subscriber::EnvFilter::try_new(level).map_err(|error| {
+    level.parse::<tracing_subscriber::filter::Targets>().map_err(|error| {
         raw.refuse(
             "log.level",
             format!("is not a log level ({error}); write error, warn, info, debug or trace"),
