@@ -72,27 +72,27 @@ impl Accounts {
         };
         parts.identities.publish_signing_key(did, key).await?;
         let clock_id = u16::from_le_bytes(parts.entropy.bytes());
-        let (did, rotated) = (did.clone(), did);
+        let owner = did.clone();
         let changed = parts.store.write(move |tx| {
             let account =
-                account::get_by_did(tx, &did)?.ok_or_else(|| RotateError::NoAccount(did.clone()))?;
+                account::get_by_did(tx, &owner)?.ok_or_else(|| RotateError::NoAccount(owner.clone()))?;
             let mut head = None;
             if let Some((key, held)) = &new {
                 signing_key::replace(tx, account.id, &held.did_key, &held.sealed)?;
-                reserved_signing_key::delete(tx, &did)?;
+                reserved_signing_key::delete(tx, &owner)?;
                 if let Some(repo_id) = account.repo_id {
-                    head = sign_anew(tx, repo_id, &did, key, clock_id)?;
+                    head = sign_anew(tx, repo_id, &owner, key, clock_id)?;
                 }
             }
             let handle = account.handle.clone().or_else(no_handle);
-            append_identity(tx, &did, handle)?;
+            append_identity(tx, &owner, handle)?;
             if let Some(head) = head.filter(|_| account.is_active()) {
-                announce_head(tx, &did, &head)?;
+                announce_head(tx, &owner, &head)?;
             }
             Ok::<_, RotateError>(())
         });
         changed.await?;
-        parts.keys.forget(&rotated);
+        parts.keys.forget(did);
         Ok(())
     }
 }
