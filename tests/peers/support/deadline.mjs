@@ -1,7 +1,6 @@
 // Waiting with an end: every wait in these suites names what it waits for and gives up loudly.
 
-import { once } from 'node:events'
-import net from 'node:net'
+export { freePort } from '../../reference/support/port.mjs'
 
 /** `promise`, or an error naming `what` when it has not settled after `seconds`. */
 export function within(seconds, what, promise) {
@@ -10,16 +9,6 @@ export function within(seconds, what, promise) {
     timer = setTimeout(() => reject(new Error(`${what}: nothing after ${seconds} s`)), seconds * 1000)
   })
   return Promise.race([promise, deadline]).finally(() => clearTimeout(timer))
-}
-
-/** A TCP port on loopback that was free a moment ago. */
-export async function freePort() {
-  const probe = net.createServer().listen(0, '127.0.0.1')
-  await once(probe, 'listening')
-  const { port } = probe.address()
-  probe.close()
-  await once(probe, 'close')
-  return port
 }
 
 /** Items that arrive over time, for tests that wait for "the next one such that ...". */
