@@ -1,7 +1,7 @@
 //! How the writer tells those who wait: one wake-up of the async runtime for all answers to a group.
 //!
 //! A thread that wakes a task of the runtime from outside makes it start one worker, and that one another, to look for
-//! more work that there is not: an eighth of what a commit on a quiet server costs. A byte in a pipe is an event like those
+//! more work that there is not: some 3 % of what a commit on a quiet server costs. A byte in a pipe is an event like those
 //! of sockets. The worker that waits for these takes it, and finds all answers of the group at once.
 //!
 //! Not for: what is answered, and when ([`super::writer`]).

@@ -357,6 +357,12 @@ impl Store {
         self.write(|_| Ok(())).await
     }
 
+    /// Changes that wait for the writer.
+    #[cfg(test)]
+    pub(crate) fn n_waiting(&self) -> usize {
+        self.inner.writer.n_waiting()
+    }
+
     /// Waits for queued changes and stops the writer thread. Changes handed in later are refused.
     pub async fn close(&self) {
         self.inner.writer.close().await;

@@ -327,6 +327,12 @@ impl Writer {
         answer.await.unwrap_or_else(|_| Err(StoreError::Closed.into()))
     }
 
+    /// Changes that wait for their turn.
+    #[cfg(test)]
+    pub(super) fn n_waiting(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
+    }
+
     pub(super) async fn close(&self) {
         self.close.send_replace(true);
         // Wakes the thread when its queue is empty.

@@ -127,7 +127,7 @@ impl Bench {
         let began = std::time::Instant::now();
         while !self.files("tmp").is_empty() {
             assert!(began.elapsed().as_secs() < 10, "{:?} stays", self.files("tmp"));
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            tokio::task::yield_now().await;
         }
         swept
     }
@@ -395,22 +395,15 @@ async fn an_upload_whose_caller_has_gone_keeps_its_file_from_the_sweep_until_its
     });
     has_started.await.unwrap();
     let mut upload = Box::pin(bench.upload(b"hello"));
-    while bench.files("blobs").is_empty() {
+    while bench.store.n_waiting() == 0 {
         assert!(futures::poll!(&mut upload).is_pending());
-        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-    }
-    // Until nothing is left to wait for but the writer.
-    for _ in 0..50 {
-        assert!(futures::poll!(&mut upload).is_pending());
-        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        tokio::task::yield_now().await;
     }
     drop(upload);
+    assert!(bench.blobs.inner.placing.try_write().is_err(), "the sweep may remove the file of a row to come");
     let removing = bench.blobs.remove_files(vec![(account_id, cid)]);
-    let letting_go = async {
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        go_on.send(()).unwrap();
-    };
-    let (removed, ()) = tokio::join!(removing, letting_go);
+    go_on.send(()).unwrap();
+    let removed = removing.await;
     holding.await.unwrap().unwrap();
     assert_eq!(removed.unwrap(), 0);
     assert_eq!(bench.sweep_until_tmp_is_empty().await.removed, 0);
