@@ -127,10 +127,12 @@ impl Log {
         }
     }
 
-    /// The account is gone with all that was said of it before the last event.
+    /// The account is gone with all that was said of it before its own last event. Others may have gone in the same step.
     pub fn doom(&mut self, did: &str) {
-        let last = self.last_seq();
-        for event in self.events.iter_mut().filter(|event| event.did == did && event.seq < last) {
+        let mut its_events = self.events.iter_mut().rev().filter(|event| event.did == did);
+        // It says that the account is gone, and stays.
+        its_events.next();
+        for event in its_events {
             event.fate = match event.fate {
                 Fate::Held | Fate::Doomed => Fate::Doomed,
                 Fate::Pruned | Fate::Purged => Fate::Purged,
