@@ -33,10 +33,15 @@ pub struct XrpcError {
 impl XrpcError {
     /// `error` is a name of the lexicon or of the reference's status table.
     pub fn new(status: StatusCode, error: &str, message: impl std::fmt::Display) -> XrpcError {
+        XrpcError::with_message(status, error, message.to_string())
+    }
+
+    #[cold]
+    fn with_message(status: StatusCode, error: &str, message: String) -> XrpcError {
         XrpcError {
             status,
             error: error.to_owned(),
-            message: message.to_string(),
+            message,
             challenge: "Bearer",
             retry_secs: BUSY_RETRY_SECS,
             source: None,

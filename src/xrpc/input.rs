@@ -40,27 +40,32 @@ where
     type Rejection = XrpcError;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, XrpcError> {
-        let (parts, body) = request.into_parts();
-        require_bytes(&parts.headers, &body)?;
-        let content_type = require_content_type(&parts.headers)?;
-        if mime_essence(&content_type) != "application/json" {
-            return Err(XrpcError::invalid_request(format_args!(
-                "Wrong request encoding (Content-Type): {content_type}"
-            )));
-        }
-        let body = unpack(&parts.headers, body).map_err(|Unsupported(encoding)| {
-            // The name that the reference's JSON parser gives it; see `PayloadTooLargeError`.
-            XrpcError::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "UnsupportedMediaTypeError",
-                format_args!("unsupported content encoding {encoding:?}: gzip, deflate and br can be read"),
-            )
-        })?;
-        if content_length(&parts.headers).is_some_and(|bytes| bytes > BYTES_MAX as u64) {
-            return Err(XrpcError::payload_too_large());
-        }
-        parse_json(&collect(body, BYTES_MAX).await?).map(Input)
+        parse_json(&read_json(request, BYTES_MAX).await?).map(Input)
     }
+}
+
+/// The bytes of a JSON body, at most `bytes_max` of them.
+async fn read_json(request: Request, bytes_max: usize) -> Result<Bytes, XrpcError> {
+    let (parts, body) = request.into_parts();
+    require_bytes(&parts.headers, &body)?;
+    let content_type = require_content_type(&parts.headers)?;
+    if mime_essence(&content_type) != "application/json" {
+        return Err(XrpcError::invalid_request(format_args!(
+            "Wrong request encoding (Content-Type): {content_type}"
+        )));
+    }
+    let body = unpack(&parts.headers, body).map_err(|Unsupported(encoding)| {
+        // The name that the reference's JSON parser gives it; see `PayloadTooLargeError`.
+        XrpcError::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "UnsupportedMediaTypeError",
+            format_args!("unsupported content encoding {encoding:?}: gzip, deflate and br can be read"),
+        )
+    })?;
+    if content_length(&parts.headers).is_some_and(|bytes| bytes > bytes_max as u64) {
+        return Err(XrpcError::payload_too_large());
+    }
+    collect(body, bytes_max).await
 }
 
 /// A body of any type, not read yet: uploads and imports. It must be there, but need not have bytes (C-7).

@@ -36,7 +36,7 @@ use axum::{
 use tower::{Service, ServiceBuilder};
 use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 
-use self::method::{Bodies, Method, handler};
+use self::method::{Bodies, Erased, Method};
 pub use self::{
     caller::{AdminOnly, Caller, Moderator, OptionalCaller, OptionalServiceCaller, ServiceCaller, Session},
     error::XrpcError,
@@ -81,7 +81,7 @@ where
     M: Method<T>,
     T: 'static,
 {
-    get(handler(method, Bodies::Refused)).fallback(|verb: Verb| wrong_verb(verb, "GET"))
+    one_verb(get(Erased::new(method, Bodies::Refused)), "GET")
 }
 
 /// A procedure: POST (XR-1).
@@ -90,7 +90,11 @@ where
     M: Method<T>,
     T: 'static,
 {
-    post(handler(method, Bodies::Taken)).fallback(|verb: Verb| wrong_verb(verb, "POST"))
+    one_verb(post(Erased::new(method, Bodies::Taken)), "POST")
+}
+
+fn one_verb(method: MethodRouter<App>, expected: &'static str) -> MethodRouter<App> {
+    method.fallback(move |verb: Verb| wrong_verb(verb, expected))
 }
 
 async fn wrong_verb(verb: Verb, expected: &'static str) -> XrpcError {
