@@ -9,6 +9,7 @@ pub mod config;
 pub mod server;
 pub mod service;
 pub mod store;
+pub mod task;
 pub mod time;
 pub mod web;
 pub mod xrpc;

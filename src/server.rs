@@ -28,9 +28,9 @@ use axum::{
     http::StatusCode,
     response::Response,
 };
-use hyper::{Request, body::Incoming, service::service_fn};
+use hyper::{Request, body::Incoming, rt::Executor, service::service_fn};
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioIo, TokioTimer},
     server::conn::auto::Builder,
 };
 use ipnet::IpNet;
@@ -47,7 +47,10 @@ use self::{
     again::again,
     connections::{Busy, Connections, Place},
 };
-use crate::service::{client_address::is_in, pace::Pace, settings::Settings};
+use crate::{
+    service::{client_address::is_in, pace::Pace, settings::Settings},
+    task::{self, Task},
+};
 
 /// Longest head of a request, in bytes.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -102,8 +105,12 @@ pub async fn serve(
     listener: TcpListener,
     router: Router,
     limits: Limits,
-    shutdown: impl Future<Output = ()>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
 ) {
+    serve_until(listener, router, limits, task::boxed(shutdown)).await;
+}
+
+async fn serve_until(listener: TcpListener, router: Router, limits: Limits, shutdown: Task) {
     let server = Server {
         connections: Connections::new(limits.connections_max),
         http: http(&limits),
@@ -128,7 +135,7 @@ pub async fn serve(
 
 struct Server {
     connections: Connections,
-    http: Builder<TokioExecutor>,
+    http: Builder<Tasks>,
     router: Router,
     limits: Limits,
     stopping: CancellationToken,
@@ -136,8 +143,18 @@ struct Server {
     turned_away: Arc<Semaphore>,
 }
 
-fn http(limits: &Limits) -> Builder<TokioExecutor> {
-    let mut http = Builder::new(TokioExecutor::new());
+/// Runs what HTTP/2 starts for each stream.
+#[derive(Clone, Copy)]
+struct Tasks;
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
+    fn execute(&self, future: F) {
+        task::spawn(future);
+    }
+}
+
+fn http(limits: &Limits) -> Builder<Tasks> {
+    let mut http = Builder::new(Tasks);
     http.http1()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.idle_max)
@@ -193,7 +210,7 @@ impl Server {
         let service = service_fn(move |request| answer(router.clone(), held.busy(), peer, request));
         let connection = self.http.serve_connection_with_upgrades(io, service).into_owned();
         let stopping = self.stopping.clone();
-        self.tasks.spawn(again(async move {
+        self.tasks.spawn(task::boxed(again(async move {
             let mut connection = std::pin::pin!(connection);
             let ended = tokio::select! {
                 ended = connection.as_mut() => ended,
@@ -214,13 +231,13 @@ impl Server {
             if let Err(error) = ended {
                 tracing::debug!(%error, "a connection ended early");
             }
-        }));
+        })));
     }
 
     /// Says 503 to a client that finds no place, if not too many are being told.
     fn turn_away(&self, mut stream: TcpStream) {
         let Ok(permit) = self.turned_away.clone().try_acquire_owned() else { return };
-        self.tasks.spawn(async move {
+        self.tasks.spawn(task::boxed(async move {
             let _permit = permit;
             let told = async {
                 stream.write_all(turned_away_answer().as_bytes()).await?;
@@ -230,7 +247,7 @@ impl Server {
                 Ok::<_, io::Error>(())
             };
             let _ = timeout(Duration::from_secs(CLOSE_SECS_MAX), told).await;
-        });
+        }));
     }
 }
 

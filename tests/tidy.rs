@@ -75,7 +75,7 @@ fn rank(module: &str) -> Option<u32> {
         "app" | "xrpc" | "oauth" | "web" => 4,
         "service" => 2,
         "store" => 1,
-        "config" | "time" => 0,
+        "config" | "task" | "time" => 0,
         _ => return None,
     })
 }
@@ -205,6 +205,21 @@ fn the_protocol_crate_does_no_io_and_reads_neither_clock_nor_randomness() {
         }
     }
     check("src/atproto is pure", &complaints);
+}
+
+/// The runtime is compiled once more for each type that it is handed.
+#[test]
+fn tasks_are_started_without_their_types() {
+    let mut complaints = Vec::new();
+    for source in sources().iter().filter(|source| source.path != "src/task.rs") {
+        for (line, code) in code_lines(&source.product) {
+            let is_tracked = code.contains("tasks.spawn(") && !code.contains("tasks.spawn(task::boxed(");
+            if is_tracked || code.contains("tokio::spawn(") || code.contains("tokio::task::spawn") {
+                complaints.push(format!("{}:{line}: {code}", source.path));
+            }
+        }
+    }
+    check("tasks start through src/task.rs", &complaints);
 }
 
 #[test]

@@ -17,6 +17,7 @@ use crate::{
     },
     config::Config,
     server::{self, Limits},
+    task,
     web::plc_directory,
 };
 
@@ -114,7 +115,7 @@ pub async fn run(args: DevArgs) -> anyhow::Result<()> {
     let directory = plc_listener.map(|listener| {
         let router = plc_directory::router(app.store.clone(), app.clock.clone());
         let limits = Limits { connections_max: DIRECTORY_CONNECTIONS_MAX, ..Limits::of(&app.settings) };
-        tokio::spawn(server::serve(listener, router, limits, std::future::pending()))
+        task::spawn(server::serve(listener, router, limits, std::future::pending()))
     });
     serve::announce(&format!("rookery is ready: http://{address}\n"));
     serve::serve(app, listener, shutdown).await;

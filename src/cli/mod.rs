@@ -34,7 +34,7 @@ Each command explains itself: rookery repo verify --help";
 /// Rookery hosts AT Protocol accounts: a Personal Data Server (PDS) in one program.
 #[derive(Debug, Parser)]
 #[command(name = "rookery", version, about, after_help = EXAMPLES, arg_required_else_help = true)]
-pub struct Cli {
+struct Cli {
     #[command(subcommand)]
     command: Command,
 }
@@ -64,8 +64,21 @@ enum Command {
     Health(health::HealthArgs),
 }
 
-/// Runs the command that was typed and answers with the exit status of the process.
-pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+/// Parses the command line, runs the command and tells how it went; answers with the exit status of the process.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(run(cli)));
+    outcome.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Dev(args) => dev::run(args).await.map(|()| ExitCode::SUCCESS),
         Command::Serve(args) => serve::run(args).await.map(|()| ExitCode::SUCCESS),

@@ -26,6 +26,7 @@ use crate::{
         account::pending::Settle,
         relays::{tell::Pace, watch::Watch},
     },
+    task,
 };
 
 /// How often the chores are done.
@@ -72,15 +73,15 @@ pub fn announce(text: &str) {
 }
 
 /// Serves until `shutdown`, with the work that is done now and then beside it, and closes the database at the end.
-pub async fn serve(app: App, listener: TcpListener, shutdown: impl Future<Output = ()>) {
+pub async fn serve(app: App, listener: TcpListener, shutdown: impl Future<Output = ()> + Send + 'static) {
     // Before the first upload can begin: this cannot tell one under way from one cut short.
     if let Err(error) = app.blobs.clear_tmp().await {
         will_be_tried_again("remove uploads cut short", &error);
     }
-    let chores = tokio::spawn(chores(app.clone()));
-    let deletions = tokio::spawn(deletions(app.clone()));
-    let settling = tokio::spawn(settle_identities(app.clone()));
-    let federation = tokio::spawn(federation(app.clone()));
+    let chores = task::spawn(chores(app.clone()));
+    let deletions = task::spawn(deletions(app.clone()));
+    let settling = task::spawn(settle_identities(app.clone()));
+    let federation = task::spawn(federation(app.clone()));
     let stopping = app.stopping.clone();
     let shutdown = async move {
         shutdown.await;

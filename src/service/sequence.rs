@@ -17,7 +17,10 @@ use super::{
     account::Accounts,
     relays::{Relays, ask::HostAnswer},
 };
-use crate::store::{Store, StoreError, repo_seq, seq_repair};
+use crate::{
+    store::{Store, StoreError, repo_seq, seq_repair},
+    task,
+};
 
 /// The greatest number that a relay is believed to have seen: half of the 2^53 that a number may reach. A relay that
 /// lies, as often as it likes, gets us no further; from there on the numbers last for 14,000 years of 10,000 events a second.
@@ -167,7 +170,7 @@ fn mark_failed(error: &StoreError) {
 async fn off_thread<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
-    tokio::task::spawn_blocking(work).await.unwrap_or(Err(StoreError::Closed))
+    task::spawn_blocking(work).await.unwrap_or(Err(StoreError::Closed))
 }
 
 /// The greatest number of the mark and of the relays that can be believed.

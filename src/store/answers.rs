@@ -14,6 +14,8 @@ use std::{
 
 use tokio::{io::AsyncReadExt as _, net::unix::pipe};
 
+use crate::task;
+
 /// All answers to one group.
 type Batch = Box<dyn FnOnce() + Send>;
 
@@ -32,7 +34,7 @@ impl Answers {
         let (wakes, wake) = io::pipe()?;
         let wakes = pipe::Receiver::from_owned_fd(OwnedFd::from(wakes))?;
         let (batches, waiting) = mpsc::channel();
-        tokio::spawn(give(wakes, waiting));
+        task::spawn(give(wakes, waiting));
         Ok(Answers { batches, wake })
     }
 

@@ -23,12 +23,10 @@ use std::{
 use atproto::data::{Cid, cid};
 use sha2::{Digest, Sha256};
 use tempfile::TempPath;
-use tokio::{
-    fs::File,
-    task::{JoinHandle, spawn_blocking},
-};
+use tokio::fs::File;
 
 use super::{Store, StoreError};
+use crate::task::{self, Outcome};
 
 /// Prefix of the files of uploads under way.
 const TMP_PREFIX: &str = "upload-";
@@ -71,7 +69,7 @@ pub struct PartialBlob {
     tmp: PathBuf,
     account_id: i64,
     /// The last write, which may be under way while more comes in.
-    writing: Option<JoinHandle<io::Result<Written>>>,
+    writing: Option<Outcome<io::Result<Written>>>,
     /// What has not been handed to a write yet.
     buffer: Vec<u8>,
     size: u64,
@@ -317,7 +315,7 @@ impl PartialBlob {
         let next = written.as_mut().map(|written| std::mem::take(&mut written.buffer)).unwrap_or_default();
         let (tmp, account_id) = (self.tmp.clone(), self.account_id);
         let buffer = std::mem::replace(&mut self.buffer, next);
-        self.writing = Some(spawn_blocking(move || {
+        self.writing = Some(task::spawn_blocking(move || {
             written.map_or_else(|| Written::create(&tmp, account_id), Ok)?.add(buffer)
         }));
     }
@@ -356,7 +354,7 @@ impl PlacedBlob {
     /// after a crash does no harm.
     pub fn settle(mut self) {
         if let Some(tmp) = self.tmp.take() {
-            drop(spawn_blocking(move || drop(tmp)));
+            drop(task::spawn_blocking(move || drop(tmp)));
         }
     }
 }
@@ -400,7 +398,7 @@ async fn blocking<T: Send + 'static>(
     path: &Path,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, StoreError> {
-    match spawn_blocking(work).await {
+    match task::spawn_blocking(work).await {
         Ok(outcome) => outcome.map_err(|source| StoreError::File { path: path.to_owned(), source }),
         Err(_) => Err(StoreError::Closed),
     }

@@ -51,7 +51,7 @@ use self::{
     room::{FreeSpace, RESERVE_BYTES_DEFAULT, Room},
     writer::Refusal,
 };
-use crate::time::Clock;
+use crate::{task, time::Clock};
 
 /// Why the store could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -306,7 +306,7 @@ impl Store {
     {
         let inner = self.inner.clone();
         let turn = self.inner.lanes.enter().await?;
-        let outcome = tokio::task::spawn_blocking(move || {
+        let outcome = task::spawn_blocking(move || {
             let _turn = turn;
             inner.with_reader(|connection| {
                 let result = match run(connection, "BEGIN") {

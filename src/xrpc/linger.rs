@@ -19,6 +19,8 @@ use axum::{
 use http_body_util::BodyExt;
 use tokio::{runtime::Handle, time::timeout};
 
+use crate::task;
+
 /// How much is read and thrown away, in bytes.
 const LINGER_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// For how long.
@@ -65,9 +67,11 @@ impl Drop for Lingering {
         if self.ended || HttpBody::is_end_stream(&self.body) {
             return;
         }
-        if let Ok(runtime) = Handle::try_current() {
+        if Handle::try_current().is_ok() {
             let rest = std::mem::take(&mut self.body);
-            runtime.spawn(timeout(Duration::from_secs(LINGER_SECS_MAX), throw_away(rest)));
+            task::spawn(async move {
+                let _ = timeout(Duration::from_secs(LINGER_SECS_MAX), throw_away(rest)).await;
+            });
         }
     }
 }

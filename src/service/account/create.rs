@@ -39,6 +39,7 @@ use crate::{
         refresh_token::{self, RefreshTokenRow},
         reserved_signing_key, signing_key,
     },
+    task,
 };
 
 /// Longest email address, in characters.
@@ -139,10 +140,12 @@ impl Accounts {
         let email = self.check(&sign_up, None).await?;
         let (accounts, handle) = (self.clone(), sign_up.handle.clone());
         // A task of its own: a client that hangs up must not leave a registered DID without account or tombstone.
-        tokio::spawn(async move { accounts.register(sign_up, email).await }).await.unwrap_or_else(|error| {
-            tracing::error!(%handle, %error, "making an account was cut off");
-            Err(StoreError::NotCommitted("making the account was cut off".into()).into())
-        })
+        task::spawn_to_the_end(async move { accounts.register(sign_up, email).await }).await.unwrap_or_else(
+            |error| {
+                tracing::error!(%handle, %error, "making an account was cut off");
+                Err(StoreError::NotCommitted("making the account was cut off".into()).into())
+            },
+        )
     }
 
     async fn register(&self, sign_up: SignUp, email: Option<String>) -> Result<Session, CreateAccountError> {

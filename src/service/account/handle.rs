@@ -28,6 +28,7 @@ use crate::{
         account::{self, Account, InsertError},
         pending_identity::{self, Kind},
     },
+    task,
 };
 
 /// Why the handle stays as it is.
@@ -105,12 +106,12 @@ impl Accounts {
         self.check_handle(handle, Some(did), asker).await?;
         let (accounts, did, handle) = (self.clone(), did.clone(), handle.clone());
         // A task of its own: a client that hangs up must not leave a handle half changed.
-        tokio::spawn(async move { accounts.change_checked(did, handle).await }).await.unwrap_or_else(
-            |error| {
+        task::spawn_to_the_end(async move { accounts.change_checked(did, handle).await })
+            .await
+            .unwrap_or_else(|error| {
                 tracing::error!(%error, "changing a handle was cut off");
                 Err(StoreError::NotCommitted("changing the handle was cut off".into()).into())
-            },
-        )
+            })
     }
 
     async fn change_checked(&self, did: Did, handle: Handle) -> Result<(), ChangeHandleError> {

@@ -18,6 +18,7 @@ use crate::{
         mail::QueueFull,
     },
     store::{StoreError, account, email_token},
+    task,
 };
 
 /// Requests for a new password worked on at a time, behind the backs of those who asked.
@@ -52,7 +53,7 @@ impl Accounts {
             Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => return Err(QueueFull),
         };
         let (accounts, email) = (self.clone(), email.to_lowercase());
-        tokio::spawn(async move {
+        task::spawn(async move {
             let _permit = permit;
             if let Err(error) = accounts.mail_password_reset(email).await {
                 tracing::warn!(%error, "a code for a new password could not be sent");

@@ -12,6 +12,7 @@ use crate::{
         account::Account,
         pending_identity::{self, Kind},
     },
+    task,
 };
 
 impl Accounts {
@@ -29,12 +30,12 @@ impl Accounts {
         self.inner.identities.check_operation(account, &operation).await?;
         let (accounts, account) = (self.clone(), account.clone());
         // A task of its own: a client that hangs up must not keep a change from being announced.
-        tokio::spawn(async move { accounts.submit_checked(&account, &operation).await }).await.unwrap_or_else(
-            |error| {
+        task::spawn_to_the_end(async move { accounts.submit_checked(&account, &operation).await })
+            .await
+            .unwrap_or_else(|error| {
                 tracing::error!(%error, "submitting an operation was cut off");
                 Err(StoreError::NotCommitted("submitting the operation was cut off".into()).into())
-            },
-        )
+            })
     }
 
     async fn submit_checked(

@@ -12,7 +12,7 @@ use argon2::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use zeroize::Zeroizing;
 
-use crate::time::Entropy;
+use crate::{task, time::Entropy};
 
 /// Longest password that an account can be given, in characters.
 pub const NEW_PASSWORD_CHARS_MAX: usize = 256;
@@ -90,7 +90,7 @@ impl Passwords {
     ) -> Result<T, PasswordError> {
         let queued = self.queued.clone().try_acquire_owned().map_err(|_| PasswordError::Busy)?;
         let running = self.running.clone().acquire_owned().await.map_err(|_| PasswordError::Busy)?;
-        tokio::task::spawn_blocking(move || {
+        task::spawn_blocking(move || {
             // Held until the work is done, also when the client has gone.
             let _permits: [OwnedSemaphorePermit; 2] = [queued, running];
             work()

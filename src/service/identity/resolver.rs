@@ -23,6 +23,7 @@ use crate::{
         settings::Settings,
     },
     store::{Store, StoreError, did_cache},
+    task,
     time::{Clock, Micros, SECOND},
 };
 
@@ -141,7 +142,7 @@ impl DidResolver {
             return;
         };
         let (resolver, did) = (self.clone(), did.clone());
-        tokio::spawn(async move {
+        task::spawn(async move {
             let _permit = permit;
             if let Err(error) = resolver.fetch(&did).await {
                 tracing::debug!(%did, %error, "a cached DID document could not be refreshed");

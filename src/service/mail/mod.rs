@@ -24,6 +24,7 @@ use crate::{
         settings::{MailSettings, Settings},
     },
     store::Store,
+    task,
     time::{Clock, Entropy},
 };
 
@@ -117,10 +118,10 @@ impl Mailer {
             tracing::info!(to = mail.to, subject = mail.subject, "mail of the sandbox:\n{}", mail.text);
         }
         let mailer = self.clone();
-        self.inner.parts.tasks.spawn(async move {
+        self.inner.parts.tasks.spawn(task::boxed(async move {
             let _permit = permit;
             mailer.deliver(mail).await;
-        });
+        }));
         Ok(())
     }
 

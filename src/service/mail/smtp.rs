@@ -24,6 +24,7 @@ use lettre::{
 use super::Mail;
 use crate::{
     config::smtp_url::{Encryption, SmtpServer},
+    task,
     time::{Micros, SECOND},
 };
 
@@ -249,7 +250,7 @@ async fn sign_in(server: &SmtpServer, connection: &mut AsyncSmtpConnection) -> R
 /// Reads the roots that this machine trusts, off the async threads: they are a hundred files on some.
 async fn tls_parameters(server: &SmtpServer) -> Result<TlsParameters, SmtpError> {
     let host = server.host.clone();
-    let built = tokio::task::spawn_blocking(move || {
+    let built = task::spawn_blocking(move || {
         TlsParameters::builder(host).certificate_store(CertificateStore::Default).build_rustls()
     });
     let failed = |problem: String| SmtpError::Tls { host: server.host.clone(), problem };

@@ -19,7 +19,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    task,
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -40,6 +40,7 @@ use crate::{
         places::{Place, Places},
     },
     store::{Store, StoreError, repo, repo_block},
+    task,
 };
 
 /// Exports under way at once; each costs a thread, a connection and some 1.5 MiB.
@@ -114,19 +115,16 @@ pub struct CarStream {
 impl Stream for CarStream {
     type Item = Result<Bytes, ExportError>;
 
-    fn poll_next(
-        mut self: Pin<&mut Self>,
-        context: &mut task::Context<'_>,
-    ) -> task::Poll<Option<Self::Item>> {
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if let Some(first) = self.first.take() {
-            return task::Poll::Ready(Some(Ok(first)));
+            return Poll::Ready(Some(Ok(first)));
         }
-        match task::ready!(self.rest.poll_recv(context)) {
+        match ready!(self.rest.poll_recv(context)) {
             // Swapped, so that the error comes once.
             None if !self.is_whole.swap(true, Ordering::Acquire) => {
-                task::Poll::Ready(Some(Err(ExportError::Abandoned)))
+                Poll::Ready(Some(Err(ExportError::Abandoned)))
             }
-            next => task::Poll::Ready(next),
+            next => Poll::Ready(next),
         }
     }
 }
@@ -200,14 +198,14 @@ impl Repos {
         let (store, runtime) = (self.inner.store.clone(), Handle::current());
         let is_whole = Arc::new(AtomicBool::new(false));
         let whole = is_whole.clone();
-        tokio::task::spawn_blocking(move || {
+        drop(task::spawn_blocking(move || {
             let mut sink = CarSink::new(chunks, runtime, place, whole, store.clone());
             let produced = store.open_snapshot().map_err(ExportError::from).and_then(|db| {
                 db.execute_batch("BEGIN")?;
                 produce(&db, &mut sink)
             });
             sink.finish(produced);
-        });
+        }));
         match rest.recv().await {
             Some(Ok(first)) => Ok(CarStream { first: Some(first), rest, is_whole }),
             Some(Err(error)) => Err(error),

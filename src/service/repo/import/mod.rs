@@ -49,6 +49,7 @@ use crate::{
         repo::{self, Head},
         signing_key,
     },
+    task,
 };
 
 /// Imports at one time, over all accounts; each may keep a file of the size of its CAR and some 20 MiB of memory.
@@ -220,7 +221,7 @@ impl Repos {
             now: unsigned(self.inner.clock.now()),
             options,
         };
-        let ran = tokio::task::spawn_blocking(move || {
+        let ran = task::spawn_blocking(move || {
             let _slot = slot;
             import.run(source)
         });
@@ -233,7 +234,7 @@ impl Repos {
         let (imported, replaced) = outcome?;
         if let Some(repo_id) = replaced {
             let store = self.inner.store.clone();
-            tokio::spawn(async move {
+            task::spawn(async move {
                 if let Err(error) = remove_generation(&store, repo_id).await {
                     tracing::warn!(%error, repo_id, "a replaced repository is removed within the hour");
                 }

@@ -26,6 +26,7 @@ use crate::{
     app::App,
     service::firehose::{SubscribeError, Subscriber},
     store::lane::leave_public_lane,
+    task,
     xrpc::{
         Params, XrpcError, query,
         websocket::{self, switching_protocols},
@@ -67,12 +68,12 @@ async fn subscribe_repos(
     // Before the answer: a client that is connected misses nothing of what happens from then on.
     let started = seat.start(params.cursor).await;
     let stopping = app.stopping.clone();
-    app.tasks.spawn(async move {
+    app.tasks.spawn(task::boxed(async move {
         match upgraded.await {
             Ok(upgraded) => serve(Socket::new(TokioIo::new(upgraded)).await, started, stopping).await,
             Err(error) => tracing::debug!(%error, "a subscriber was gone before it started"),
         }
-    });
+    }));
     Ok(response)
 }
 
