@@ -1,7 +1,8 @@
 //! Table `repo_seq`: the firehose log. Rows are appended by [`WriteTx::append_event`](super::WriteTx::append_event)
 //! alone, because only the writer may draw a number.
 //!
-//! Numbers have gaps where rows were removed; they are never given out twice (EV-7).
+//! Numbers have gaps where rows were removed; they are never given out twice (EV-7). Where the newest rows were removed, or
+//! numbers left out, the one row of table `repo_seq_floor` says how far they are taken.
 
 use atproto::syntax::Did;
 use bytes::Bytes;
@@ -36,21 +37,16 @@ pub fn list_after(
 
 /// The number last given out, also when its row has gone; 0 before the first.
 pub fn last_seq(db: &Connection) -> Result<i64, StoreError> {
-    let mut statement = db.prepare_cached("SELECT seq FROM sqlite_sequence WHERE name = 'repo_seq'")?;
-    let seq = statement.query_row((), |row| row.get(0)).optional()?;
-    Ok(seq.unwrap_or(0))
+    let mut statement = db.prepare_cached(
+        "SELECT MAX(seq, IFNULL((SELECT seq FROM repo_seq ORDER BY seq DESC LIMIT 1), 0)) FROM repo_seq_floor",
+    )?;
+    Ok(statement.query_row((), |row| row.get(0))?)
 }
 
-/// Makes `seq` the number last given out, although no event has it. Only the writer may (see
+/// Makes `seq` the number last given out at least, although no event may have it. Only the writer may (see
 /// [`WriteTx::skip_seq_to`](super::WriteTx::skip_seq_to)).
 pub(super) fn set_last_seq(db: &Connection, seq: i64) -> Result<(), StoreError> {
-    let changed =
-        db.prepare_cached("UPDATE sqlite_sequence SET seq = ?1 WHERE name = 'repo_seq'")?.execute([seq])?;
-    if changed == 0 {
-        // No event yet.
-        db.prepare_cached("INSERT INTO sqlite_sequence (name, seq) VALUES ('repo_seq', ?1)")?
-            .execute([seq])?;
-    }
+    db.prepare_cached("UPDATE repo_seq_floor SET seq = MAX(seq, ?1)")?.execute([seq])?;
     Ok(())
 }
 
@@ -94,6 +90,7 @@ pub fn delete_below(db: &Connection, seq: i64, limit: u32) -> Result<usize, Stor
     let mut statement =
         db.prepare_cached("SELECT seq, length(frame) FROM repo_seq WHERE seq < ?1 ORDER BY seq LIMIT ?2")?;
     let Some(last) = last_of_step(statement.query((seq, limit))?)? else { return Ok(0) };
+    set_last_seq(db, last)?;
     Ok(db.prepare_cached("DELETE FROM repo_seq WHERE seq <= ?1")?.execute([last])?)
 }
 
@@ -104,6 +101,7 @@ pub fn delete_of_did_before(db: &Connection, did: &Did, seq: i64, limit: u32) ->
         "SELECT seq, length(frame) FROM repo_seq WHERE did = ?1 AND seq < ?2 ORDER BY seq LIMIT ?3",
     )?;
     let Some(last) = last_of_step(statement.query((did.as_str(), seq, limit))?)? else { return Ok(0) };
+    set_last_seq(db, last)?;
     Ok(db
         .prepare_cached("DELETE FROM repo_seq WHERE did = ?1 AND seq <= ?2")?
         .execute((did.as_str(), last))?)
@@ -133,7 +131,13 @@ mod tests {
     /// A log of frames of these sizes, in bytes, about two accounts in turn.
     fn log(sizes: &[usize]) -> Connection {
         let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(include_str!("../../migrations/0001_init.sql")).unwrap();
+        for migration in [
+            include_str!("../../migrations/0001_init.sql"),
+            include_str!("../../migrations/0008_log_in_order_of_time.sql"),
+            include_str!("../../migrations/0009_log_counter.sql"),
+        ] {
+            db.execute_batch(migration).unwrap();
+        }
         for (n, size) in sizes.iter().map(|size| i64::try_from(*size).unwrap()).enumerate() {
             let did = if n % 2 == 0 { DID } else { OTHER_DID };
             db.execute(
@@ -148,6 +152,41 @@ mod tests {
     fn seqs(db: &Connection) -> Vec<i64> {
         let mut statement = db.prepare("SELECT seq FROM repo_seq ORDER BY seq").unwrap();
         statement.query_map((), |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+    }
+
+    /// Migration 0009 makes the log anew: nothing in it may change, and numbers go on, also above rows that have gone.
+    #[test]
+    fn events_and_their_numbers_survive_the_migration_to_a_floor() {
+        for (newest, last) in
+            [("", 0), ("DELETE FROM repo_seq WHERE seq = 9", 9), ("DELETE FROM repo_seq", 9)]
+        {
+            let db = Connection::open_in_memory().unwrap();
+            db.execute_batch(include_str!("../../migrations/0001_init.sql")).unwrap();
+            db.execute_batch(include_str!("../../migrations/0008_log_in_order_of_time.sql")).unwrap();
+            if last > 0 {
+                db.execute_batch("INSERT INTO repo_seq VALUES (4, 'a', 5, x'01'), (9, 'b', 6, x'02')")
+                    .unwrap();
+            }
+            db.execute_batch(newest).unwrap();
+            let events = || list_after(&db, 0, 10, 100).unwrap();
+            let before = events();
+            db.execute_batch(include_str!("../../migrations/0009_log_counter.sql")).unwrap();
+            assert_eq!(events(), before);
+            assert_eq!(last_seq(&db).unwrap(), last);
+        }
+    }
+
+    #[test]
+    fn numbers_are_taken_for_good_when_their_events_go_or_they_are_left_out_ev_7() {
+        let db = log(&[100; 6]);
+        assert_eq!(last_seq(&db).unwrap(), 6);
+        assert_eq!(delete_of_did_before(&db, &Did::parse(OTHER_DID).unwrap(), 7, 500).unwrap(), 3);
+        assert_eq!((seqs(&db), last_seq(&db).unwrap()), (vec![1, 3, 5], 6));
+        assert_eq!(delete_below(&db, 7, 500).unwrap(), 3);
+        assert_eq!((seqs(&db), last_seq(&db).unwrap()), (vec![], 6));
+        set_last_seq(&db, 20).unwrap();
+        set_last_seq(&db, 10).unwrap();
+        assert_eq!(last_seq(&db).unwrap(), 20);
     }
 
     #[test]
@@ -231,6 +270,10 @@ mod tests {
                 "SEARCH repo_seq USING INTEGER PRIMARY KEY (rowid>?)",
             ),
             ("SELECT seq, created_at FROM repo_seq ORDER BY seq DESC LIMIT 1", "SCAN repo_seq"),
+            (
+                "SELECT MAX(seq, IFNULL((SELECT seq FROM repo_seq ORDER BY seq DESC LIMIT 1), 0)) FROM repo_seq_floor",
+                "SCAN repo_seq_floor; SCALAR SUBQUERY 1; SCAN repo_seq",
+            ),
         ] {
             assert!(
                 include_str!("repo_seq.rs").matches(sql).count() >= 2,

@@ -27,7 +27,7 @@ use atproto::{
     syntax::{Datetime, Did},
 };
 use bytes::Bytes;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
@@ -275,7 +275,7 @@ impl Writer {
         ))?;
         connection.busy_timeout(std::time::Duration::from_secs(10))?;
         connection.set_prepared_statement_cache_capacity(256);
-        let last_seq = stored_last_seq(&connection)?;
+        let last_seq = repo_seq::last_seq(&connection)?;
         let ring = Arc::new(Ring::new(options.ring_bytes_max, last_seq));
         let may_commit = Arc::new(AtomicBool::new(false));
         let allowed = may_commit.clone();
@@ -454,7 +454,7 @@ impl Worker {
     /// Makes the next number larger than `seq` plus one; returns the last one that is taken. Always a change on disk.
     fn skip_numbers(&self, seq: i64) -> Result<i64, StoreError> {
         self.connection.execute_batch("BEGIN IMMEDIATE")?;
-        let last_seq = stored_last_seq(&self.connection)?.max(seq) + 1;
+        let last_seq = repo_seq::last_seq(&self.connection)?.max(seq) + 1;
         repo_seq::set_last_seq(&self.connection, last_seq)?;
         self.commit()?;
         Ok(last_seq)
@@ -475,7 +475,7 @@ impl Worker {
     fn apply_group(&mut self, group: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
         run(&self.connection, "BEGIN IMMEDIATE")?;
         // `rookery account create` may have written beside this process; from here on the database is ours.
-        let last_seq = stored_last_seq(&self.connection)?;
+        let last_seq = repo_seq::last_seq(&self.connection)?;
         if last_seq > self.last_seq {
             self.last_seq = last_seq;
             self.ring.skip_to(last_seq);
@@ -536,15 +536,6 @@ fn still_open(db: &Connection, job: &dyn Job) -> Result<(), StoreError> {
         return Err(StoreError::RolledBack(job.cause().unwrap_or(Cause::Disk)));
     }
     Ok(())
-}
-
-/// The number of the newest event ever stored, also when it has been pruned since (invariant 2).
-fn stored_last_seq(db: &Connection) -> Result<i64, StoreError> {
-    let last_seq = db
-        .prepare_cached("SELECT seq FROM sqlite_sequence WHERE name = 'repo_seq'")?
-        .query_row((), |row| row.get(0))
-        .optional()?;
-    Ok(last_seq.unwrap_or(0))
 }
 
 #[cfg(test)]
