@@ -142,7 +142,7 @@ pub struct StoreOptions {
     pub wal_bytes_max: u64,
 }
 
-/// [`StoreOptions::wal_bytes_max`] unless told otherwise: 512 MiB, sixty times what there is between two checkpoints.
+/// [`StoreOptions::wal_bytes_max`] unless told otherwise: 512 MiB, thirty times what there is between two checkpoints.
 const WAL_BYTES_MAX_DEFAULT: u64 = 512 << 20;
 
 impl StoreOptions {
