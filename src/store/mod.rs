@@ -357,6 +357,12 @@ impl Store {
         self.write(|_| Ok(())).await
     }
 
+    /// Has the writer's statements cut short, as a full disk does it: see [`writer::Writer::cut_short`].
+    #[cfg(test)]
+    pub(crate) async fn cut_short(&self) -> Result<Arc<std::sync::atomic::AtomicI64>, StoreError> {
+        self.inner.writer.cut_short().await
+    }
+
     /// Changes that wait for the writer.
     #[cfg(test)]
     pub(crate) fn n_waiting(&self) -> usize {

@@ -265,6 +265,8 @@ pub(super) struct Writer {
     ring: Arc<Ring>,
     close: watch::Sender<bool>,
     closed: watch::Receiver<bool>,
+    #[cfg(test)]
+    is_committing: Arc<AtomicBool>,
 }
 
 impl Writer {
@@ -289,6 +291,8 @@ impl Writer {
         let (done, closed) = watch::channel(false);
         let answers =
             Answers::start().map_err(|source| StoreError::File { path: path.to_owned(), source })?;
+        #[cfg(test)]
+        let is_committing = may_commit.clone();
         let mut worker = Worker {
             connection,
             may_commit,
@@ -309,7 +313,14 @@ impl Writer {
                 done.send_replace(true);
             })
             .map_err(|source| StoreError::File { path: path.to_owned(), source })?;
-        Ok(Writer { queue, ring, close, closed })
+        Ok(Writer {
+            queue,
+            ring,
+            close,
+            closed,
+            #[cfg(test)]
+            is_committing,
+        })
     }
 
     pub(super) fn ring(&self) -> &Arc<Ring> {
@@ -328,6 +339,23 @@ impl Writer {
             return Err(StoreError::Closed.into());
         }
         answer.await.unwrap_or_else(|_| Err(StoreError::Closed.into()))
+    }
+
+    /// Has statements cut short: the one that is under way when the number that is returned comes to 0. A statement takes
+    /// more than 8 steps of SQLite's machine, which count as one. COMMIT is left alone: it would be cut short when its work
+    /// is done, and say that it had failed.
+    #[cfg(test)]
+    pub(super) async fn cut_short(&self) -> Result<Arc<std::sync::atomic::AtomicI64>, StoreError> {
+        use std::sync::atomic::AtomicI64;
+        const STEPS: std::ffi::c_int = 8;
+        let left = Arc::new(AtomicI64::new(i64::MAX));
+        let (counted, is_committing) = (left.clone(), self.is_committing.clone());
+        let is_over =
+            move || !is_committing.load(Ordering::Relaxed) && counted.fetch_sub(1, Ordering::Relaxed) == 1;
+        let set = self.run(Refusal::BeforeWriting, move |tx| {
+            Ok::<_, StoreError>(tx.progress_handler(STEPS, Some(is_over))?)
+        });
+        set.await.map(|()| left)
     }
 
     /// Changes that wait for their turn.

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::*;
-use crate::store::StoreError;
+use crate::store::{StoreError, repo_seq};
 
 /// Frames of the large log, in bytes.
 const FRAME_BYTES: usize = 2_000;
@@ -76,6 +76,46 @@ async fn what_was_pruned_goes_from_memory_too_when_its_account_is_deleted_ev_12(
     let did = Did::parse("did:plc:ewvi7nxzyoun6zhxrhs64oiz").unwrap();
     bench.store.write(move |tx| tx.remove_events(&did, last, 100)).await.unwrap();
     assert!(matches!(slow.next().await, Err(SubscribeError::ConsumerTooSlow)), "event {gone} was there");
+}
+
+/// Whatever cuts it short: what is left is the newer part, numbers go on above it, and the next round does the rest.
+#[tokio::test]
+async fn pruning_that_is_cut_short_anywhere_leaves_no_hole_and_takes_no_number_ev_7() {
+    const N_OLD: usize = 250;
+    /// Chances from one try to the next.
+    const STRIDE: usize = 29;
+    for n_new in [0, 3] {
+        let mut n_cut = 0;
+        for chance in (1..).step_by(STRIDE) {
+            let bench = Bench::new().await;
+            fill(&bench.store, N_OLD, 3).await;
+            bench.wait(26);
+            for _ in 0..n_new {
+                bench.emit().await;
+            }
+            let last_seq = i64::try_from(N_OLD + n_new).unwrap();
+            let left = bench.store.cut_short().await.unwrap();
+            left.store(chance, Ordering::Relaxed);
+            let outcome = bench.firehose.prune().await;
+            let was_cut = left.swap(i64::MAX, Ordering::Relaxed) <= 0;
+            let state = bench.store.read(|db| {
+                let stored = repo_seq::list_after(db, 0, usize::MAX, usize::MAX)?;
+                Ok::<_, StoreError>((stored, repo_seq::last_seq(db)?))
+            });
+            let (stored, taken) = state.await.unwrap();
+            assert_eq!(taken, last_seq, "chance {chance}: {outcome:?}");
+            let first = last_seq + 1 - i64::try_from(stored.len()).unwrap();
+            assert!(stored.iter().map(|(seq, _)| *seq).eq(first..=last_seq), "chance {chance}: {outcome:?}");
+            if outcome.is_ok() && !was_cut {
+                assert_eq!(stored.len(), n_new);
+                break;
+            }
+            n_cut += 1;
+            assert_eq!(bench.firehose.prune().await.unwrap(), stored.len() - n_new);
+            assert_eq!(bench.emit().await, last_seq + 1);
+        }
+        assert!(n_cut > 10, "only {n_cut} rounds were cut short");
+    }
 }
 
 /// How long writers wait while a large log is pruned, beside how long they wait otherwise. Prints both; the limit is a

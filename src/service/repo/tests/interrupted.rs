@@ -1,31 +1,14 @@
 //! Each statement of a write cut short, the first, the second, and so on: SQLite gives up the transaction then, as it does
 //! when the disk is full.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, Ordering},
-};
+use std::sync::atomic::Ordering;
 
 use super::*;
 use crate::store::repo_seq;
 
-/// Steps of SQLite's machine between two chances to cut it short: fewer than any statement takes.
-const STEPS: std::ffi::c_int = 8;
 /// More chances than any write here has.
 const CHANCES_MAX: i64 = 5_000;
 const NOTE: &str = "com.example.note";
-
-/// Cuts statements of the writer short: the one that is under way when `left` comes to 0.
-async fn cut_short(bench: &Bench) -> Arc<AtomicI64> {
-    let left = Arc::new(AtomicI64::new(i64::MAX));
-    let handler = left.clone();
-    let set = bench.store.write(move |tx| {
-        tx.progress_handler(STEPS, Some(move || handler.fetch_sub(1, Ordering::Relaxed) == 1))?;
-        Ok::<_, StoreError>(())
-    });
-    set.await.unwrap();
-    left
-}
 
 async fn last_seq(bench: &Bench) -> i64 {
     bench.store.read::<_, StoreError, _>(repo_seq::last_seq).await.unwrap()
@@ -43,7 +26,7 @@ async fn a_write_that_is_cut_short_anywhere_leaves_nothing_and_takes_no_number_r
         &many,
         &|n| vec![create(NOTE, &format!("d{n}"), note("c")), delete(NOTE, &format!("d{n}"), true)],
     ];
-    let left = cut_short(&bench).await;
+    let left = bench.store.cut_short().await.unwrap();
     let mut n_cut = 0;
     for writes in writes {
         for chance in 1..CHANCES_MAX {
