@@ -20,6 +20,8 @@ pub const ADMIN_PASSWORD: &str = "operator:secret";
 pub struct Program {
     dir: tempfile::TempDir,
     port: u16,
+    /// What it logs, as `--log` takes it.
+    pub log_level: &'static str,
     /// More settings, as `--set` takes them.
     pub settings: Vec<String>,
     /// All that it finds in its environment.
@@ -41,7 +43,7 @@ impl Program {
         let ports = (0..1000).map(|_| u16::try_from(random.between(12_000, 32_000)).unwrap());
         let port = { ports }.find(is_free).expect("a free port");
         let (settings, environment) = (Vec::new(), Vec::new());
-        Program { dir: tempfile::tempdir().unwrap(), port, settings, environment }
+        Program { dir: tempfile::tempdir().unwrap(), port, log_level: "warn", settings, environment }
     }
 
     pub fn url(&self) -> String {
@@ -59,7 +61,7 @@ impl Program {
         let child = Command::new(env!("CARGO_BIN_EXE_rookery"))
             .env_clear()
             .envs(self.environment.iter().cloned())
-            .args(["dev", "--log", "warn", "--admin-password", ADMIN_PASSWORD])
+            .args(["dev", "--log", self.log_level, "--admin-password", ADMIN_PASSWORD])
             .args(["--listen", &format!("127.0.0.1:{}", self.port)])
             .arg("--data-dir")
             .arg(self.path("data"))

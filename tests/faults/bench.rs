@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use atproto::{event::Frame, identity::DidDocument};
+
 use crate::{
-    acts::{Act, Stage},
+    acts::{Act, PINGS_MAX, Party, Stage},
     faults::{CHANGES, EIO, ENOSPC, Fault, Faults, Lasting},
     follower::Follower,
     random::Random,
@@ -34,12 +36,14 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         let faults = Faults::compile(dir.path(), &program.path("data"))?;
         program.environment = faults.environment();
+        // Mails of the sandbox, for the codes in them.
+        program.log_level = "warn,rookery::service::mail=info";
         // It is written now and then, whatever is asked for; here the n-th operation has to be the same each time.
         program.settings.push(format!("firehose.mark_file={}", dir.path().join("mark").display()));
         let life = program.start().await;
         let client = Client::new(program.url());
         let follower = Follower::start(program.url().trim_start_matches("http://"));
-        let stage = Stage::set(client.clone()).await;
+        let stage = Stage::set(client.clone(), program.path("stderr.log")).await;
         let (life, n_uncertain) = (Some(life), 0);
         Some(Bench { program, faults, life, client, stage, follower, n_uncertain, _dir: dir })
     }
@@ -148,16 +152,65 @@ impl Bench {
         self.database().check();
         self.database().check_blob_files(&self.program.path("data"));
         for party in [&self.stage.alice, &self.stage.bob, &self.stage.carol] {
-            let query = format!("did={}", party.did);
-            let repo = format!("repo={}", party.did);
-            let described = self.client.get("com.atproto.repo.describeRepo", &repo, None).await.unwrap();
-            let document = described.json()["didDoc"].clone();
-            let key =
-                atproto::identity::DidDocument::from_json(document).unwrap().signing_key().unwrap().unwrap();
-            let car = self.client.get("com.atproto.sync.getRepo", &query, None).await.unwrap().bytes();
-            whole_repo::open_whole(&car, &party.did, &key);
+            self.check_party(party).await;
         }
         n_events
+    }
+
+    /// The DID names the handle and the key that the account goes by.
+    async fn check_party(&self, party: &Party) {
+        let query = format!("did={}", party.did);
+        let repo = format!("repo={}", party.did);
+        let described = self.client.get("com.atproto.repo.describeRepo", &repo, None).await.unwrap().json();
+        assert_eq!(described["handleIsCorrect"], true, "{described}");
+        let document = DidDocument::from_json(described["didDoc"].clone()).unwrap();
+        assert_eq!(document.handle().unwrap().as_str(), described["handle"]);
+        let key = document.signing_key().unwrap().unwrap();
+        let car = self.client.get("com.atproto.sync.getRepo", &query, None).await.unwrap().bytes();
+        whole_repo::open_whole(&car, &party.did, &key);
+    }
+
+    /// `act` with a fault, and a start after it. Directory and account agree then, and whoever follows has been told to
+    /// look. False when the act was over before.
+    pub async fn try_change_of_identity(&mut self, act: Act, fault: Fault) -> bool {
+        self.stage.prepare(act).await;
+        let bob = self.stage.bob.clone();
+        let (last_seq, before) = (self.database().last_seq(), self.database().operations(&bob.did));
+        self.faults.arm(fault);
+        let reply = self.stage.act(act).await;
+        let happened = self.faults.lift();
+        let what = format!("{act:?}, {fault:?}, {}: {}", happened.what, told(&reply));
+        check_answer(act, fault, &reply, &what);
+        assert!(reply.status == 200 || happened.failed > 0, "{what}: nothing had failed");
+        if act == Act::UpdateSigningKey && reply.status != 200 {
+            // The operator is told to ask again.
+            self.stage.act(act).await.bytes();
+        }
+        self.life.take().unwrap().stop();
+        self.start().await;
+        // A handle that the directory did not take stays taken for a minute: it may take it yet.
+        let may_wait = act == Act::UpdateHandle && self.database().operations(&bob.did) == before;
+        let mut n_pending = self.database().n_pending();
+        for _ in 0..PINGS_MAX {
+            if n_pending == 0 || may_wait {
+                break;
+            }
+            self.client.get("_health", "", None).await.unwrap().bytes();
+            n_pending = self.database().n_pending();
+        }
+        assert!(n_pending == 0 || may_wait, "{what}: not finished");
+        self.stage.forget_operation();
+        self.check_party(&bob).await;
+        let (n_operations, operation) = self.database().operations(&bob.did);
+        let is_about_bob =
+            |frame: Frame| matches!(frame, Frame::Identity(about) if about.did.as_str() == bob.did);
+        let events = self.database().events_after(last_seq);
+        let is_announced = events.into_iter().any(|(_, frame)| is_about_bob(Frame::decode(&frame).unwrap()));
+        let is_submitted = act == Act::SubmitOperation && n_operations > before.0;
+        assert!(is_announced || (operation == before.1 && !is_submitted), "{what}: nobody was told");
+        assert!(reply.status != 200 || is_announced, "{what}: nobody was told");
+        self.works(&what).await;
+        happened.failed > 0
     }
 }
 

@@ -21,7 +21,7 @@ mod whole_repo;
 use std::{collections::BTreeSet, time::Instant};
 
 use self::{
-    acts::Act,
+    acts::{Act, PINGS_MAX},
     bench::{Bench, told},
     faults::{CHANGES, EIO, ENOSPC, ERRORS, FLUSHES, Fault, GROWTH, Lasting, READS},
     follower::Follower,
@@ -40,8 +40,6 @@ const LOG_EVERY_SECS: u64 = 10;
 const STARTS: u32 = 24;
 /// Operations from one of these to the next.
 const START_STEP: u32 = 5;
-/// Questions asked until what is left has gone.
-const PINGS_MAX: usize = 3_000;
 /// More operations than any act takes.
 const OPERATIONS_MAX: u32 = 300;
 
@@ -78,6 +76,25 @@ async fn what_the_disk_does_not_take_is_refused_and_leaves_nothing_rp_16() {
     bench.stage.prepare(Act::CreateRecord).await;
     let n_events = bench.check().await;
     println!("{n_faults} faults in {:.0?}; {n_events} events", began.elapsed());
+    bench.life.take().unwrap().stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_of_identity_that_the_disk_cuts_off_is_finished_or_undone_mg_8() {
+    let Some(mut bench) = Bench::new().await else { return };
+    for act in Act::OF_IDENTITY {
+        let mut n_failed = 0;
+        for nth in 1..OPERATIONS_MAX {
+            let (error, lasting) = (ERRORS[nth as usize % ERRORS.len()], Lasting::Once);
+            if !bench.try_change_of_identity(act, Fault { nth, error, kinds: CHANGES, lasting }).await {
+                break;
+            }
+            n_failed += 1;
+        }
+        println!("{act:?}: {n_failed} faults");
+        assert!(n_failed > 0, "{act:?} writes nothing");
+    }
+    bench.check().await;
     bench.life.take().unwrap().stop();
 }
 

@@ -9,10 +9,11 @@ use std::{
 
 use bytes::Bytes;
 use rusqlite::{Connection, OpenFlags, types::ValueRef};
+use serde_json::Value as Json;
 
 /// Tables that say nothing of what was asked for: notes that make leftovers of failures go, answers of directories, the
 /// sandbox's own directory, mail, and what the program does by itself.
-const BESIDE: [&str; 8] = [
+const BESIDE: [&str; 9] = [
     "_sqlx_migrations",
     "blob_garbage",
     "deleted_account",
@@ -20,6 +21,8 @@ const BESIDE: [&str; 8] = [
     "did_cache",
     "outbox_mail",
     "pending_identity",
+    // Numbers that a failed commit had are left out.
+    "repo_seq_floor",
     "seq_repair",
 ];
 
@@ -95,9 +98,27 @@ impl Database {
         events.unwrap().collect::<Result<_, _>>().unwrap()
     }
 
+    /// How many operations on `did` the sandbox's directory has, and what the last one says.
+    pub fn operations(&self, did: &str) -> (usize, Json) {
+        let mut statement =
+            self.0.prepare("SELECT operation FROM dev_plc_operation WHERE did = ?1 ORDER BY id").unwrap();
+        let operations: Vec<String> =
+            statement.query_map([did], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap();
+        let mut last: Json = serde_json::from_str(operations.last().unwrap()).unwrap();
+        for beside in ["prev", "sig"] {
+            last.as_object_mut().unwrap().remove(beside);
+        }
+        (operations.len(), last)
+    }
+
+    /// Changes of identities that are not finished.
+    pub fn n_pending(&self) -> i64 {
+        self.0.query_row("SELECT COUNT(*) FROM pending_identity", (), |row| row.get(0)).unwrap()
+    }
+
     /// The numbers that have been given out, whether their events are there or not.
     pub fn last_seq(&self) -> i64 {
-        let sql = "SELECT IFNULL((SELECT seq FROM sqlite_sequence WHERE name = 'repo_seq'), 0)";
+        let sql = "SELECT MAX(seq, IFNULL((SELECT MAX(seq) FROM repo_seq), 0)) FROM repo_seq_floor";
         self.0.query_row(sql, (), |row| row.get(0)).unwrap()
     }
 

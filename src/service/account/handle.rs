@@ -26,6 +26,7 @@ use crate::{
     store::{
         StoreError, WriteTx,
         account::{self, Account, InsertError},
+        did_cache,
         pending_identity::{self, Kind},
     },
     task,
@@ -236,8 +237,10 @@ pub(super) fn give(
     Ok(())
 }
 
-/// `#identity`: whoever keeps something about the DID asks again.
+/// `#identity`: whoever keeps something about the DID asks again. We do, too: should asking fail after this, nothing from
+/// before is shown.
 pub(super) fn announce(tx: &mut WriteTx<'_>, did: &Did, handle: Option<&Handle>) -> Result<(), StoreError> {
+    did_cache::delete(tx, did.as_str())?;
     let (subject, handle) = (did.clone(), handle.cloned());
     let frame = |seq, time| Frame::Identity(event::Identity { seq, time, did: subject, handle });
     tx.append_event(did, frame).map(|_| ())

@@ -7,20 +7,16 @@
 //!
 //! Not for: what the DID says (`identity::signing_key`).
 
-use atproto::{
-    crypto::PublicKey,
-    event::{self, Frame},
-    syntax::Did,
-};
+use atproto::{crypto::PublicKey, syntax::Did};
 
-use super::{Accounts, status::no_handle};
+use super::{Accounts, handle, status::no_handle};
 use crate::{
     service::{
         identity::PublishKeyError,
         keys::KeyError,
         repo::write::{announce_head, sign_anew},
     },
-    store::{StoreError, WriteTx, account, reserved_signing_key, signing_key},
+    store::{StoreError, account, reserved_signing_key, signing_key},
 };
 
 /// Why the account keeps its key.
@@ -85,7 +81,7 @@ impl Accounts {
                 }
             }
             let handle = account.handle.clone().or_else(no_handle);
-            append_identity(tx, &owner, handle)?;
+            handle::announce(tx, &owner, handle.as_ref())?;
             if let Some(head) = head.filter(|_| account.is_active()) {
                 announce_head(tx, &owner, &head)?;
             }
@@ -95,12 +91,4 @@ impl Accounts {
         parts.keys.forget(did);
         Ok(())
     }
-}
-
-fn append_identity(
-    tx: &mut WriteTx<'_>,
-    did: &Did,
-    handle: Option<atproto::syntax::Handle>,
-) -> Result<i64, StoreError> {
-    tx.append_event(did, |seq, time| Frame::Identity(event::Identity { seq, time, did: did.clone(), handle }))
 }
