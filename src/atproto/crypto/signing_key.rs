@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use k256::ecdsa::signature::Signer;
+use ecdsa::hazmat::sign_prehashed_rfc6979;
+use p256::ecdsa::signature::Signer;
+use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::{Curve, Error, PublicKey};
@@ -10,8 +12,9 @@ use super::{Curve, Error, PublicKey};
 /// A private key. `Debug` shows its curve only; dropping it overwrites it.
 #[derive(Clone)]
 pub enum SigningKey {
-    /// A key on secp256k1.
-    K256(k256::ecdsa::SigningKey),
+    /// A key on secp256k1. Not with its public half, which takes almost as long to compute as a signature: a server
+    /// opens keys for one signature.
+    K256(k256::SecretKey),
     /// A key on P-256.
     P256(p256::ecdsa::SigningKey),
 }
@@ -20,10 +23,10 @@ impl SigningKey {
     /// Reads the 32 byte big-endian scalar; refuses zero and values from the curve order up.
     pub fn from_bytes(curve: Curve, bytes: &[u8; 32]) -> Result<SigningKey, Error> {
         let key = match curve {
-            Curve::K256 => k256::ecdsa::SigningKey::from_slice(bytes).map(SigningKey::K256),
-            Curve::P256 => p256::ecdsa::SigningKey::from_slice(bytes).map(SigningKey::P256),
+            Curve::K256 => k256::SecretKey::from_slice(bytes).ok().map(SigningKey::K256),
+            Curve::P256 => p256::ecdsa::SigningKey::from_slice(bytes).ok().map(SigningKey::P256),
         };
-        key.map_err(|_| Error::Key("the scalar is zero or not below the order of the curve".to_owned()))
+        key.ok_or_else(|| Error::Key("the scalar is zero or not below the order of the curve".to_owned()))
     }
 
     /// The scalar; overwritten when dropped.
@@ -45,7 +48,7 @@ impl SigningKey {
     /// What others verify with.
     pub fn public_key(&self) -> PublicKey {
         match self {
-            SigningKey::K256(key) => PublicKey::K256(*key.verifying_key()),
+            SigningKey::K256(key) => PublicKey::K256(key.public_key().into()),
             SigningKey::P256(key) => PublicKey::P256(*key.verifying_key()),
         }
     }
@@ -54,7 +57,8 @@ impl SigningKey {
     pub fn sign(&self, message: &[u8]) -> [u8; 64] {
         match self {
             SigningKey::K256(key) => {
-                let signature: k256::ecdsa::Signature = key.sign(message);
+                let (scalar, hash) = (Zeroizing::new(key.to_nonzero_scalar()), Sha256::digest(message));
+                let (signature, _) = sign_prehashed_rfc6979::<k256::Secp256k1, Sha256>(&scalar, &hash, &[]);
                 signature.normalize_s().to_bytes().into()
             }
             SigningKey::P256(key) => {
