@@ -19,10 +19,11 @@ pub fn replace(db: &Connection, account_id: i64, did_key: &str, sealed: &[u8]) -
     Ok(())
 }
 
-/// The sealed key of the account `did`.
-pub fn get(db: &Connection, did: &Did) -> Result<Option<Vec<u8>>, StoreError> {
-    let sql = "SELECT sealed FROM account JOIN signing_key ON account_id = account.id WHERE account.did = ?1";
-    Ok(db.prepare_cached(sql)?.query_row([did.as_str()], |row| row.get(0)).optional()?)
+/// The `did:key` and the sealed key of the account `did`.
+pub fn get(db: &Connection, did: &Did) -> Result<Option<(String, Vec<u8>)>, StoreError> {
+    let sql = "SELECT did_key, sealed FROM account JOIN signing_key ON account_id = account.id WHERE account.did = ?1";
+    let found = db.prepare_cached(sql)?.query_row([did.as_str()], |row| Ok((row.get(0)?, row.get(1)?)));
+    Ok(found.optional()?)
 }
 
 /// The `did:key` of an account.

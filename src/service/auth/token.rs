@@ -24,8 +24,8 @@ pub const ACCESS_TTL_SECS: i64 = 120 * 60;
 /// Life of a refresh token, in seconds.
 pub const REFRESH_TTL_SECS: i64 = 90 * 24 * 60 * 60;
 
-/// Access tokens remembered at a time; some 200 bytes each.
-const SEEN_MAX: usize = 1024;
+/// Access tokens remembered at a time, some 200 bytes each: those of 10,000 accounts that write in turn.
+const SEEN_MAX: usize = 20_000;
 
 const ACCESS_TYP: &str = "at+jwt";
 const REFRESH_TYP: &str = "refresh+jwt";
