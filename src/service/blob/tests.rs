@@ -363,6 +363,33 @@ async fn a_file_of_another_length_in_the_place_is_replaced() {
     assert_eq!(notes.await.unwrap(), [], "the note that was made for it is taken back");
 }
 
+/// Decision 16. Where the file system keeps its files in memory, there is nothing to see.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn what_was_uploaded_does_not_stay_in_memory() {
+    use rustix::{fs, io};
+    let is_in_memory = |path: &std::path::Path| {
+        let file = std::fs::File::open(path).unwrap();
+        let mut byte = [0];
+        let read =
+            io::preadv2(&file, &mut [std::io::IoSliceMut::new(&mut byte)], 0, io::ReadWriteFlags::NOWAIT);
+        read != Err(io::Errno::AGAIN)
+    };
+    let bench = Bench::new().await;
+    let other = bench.dir.path().join("other");
+    std::fs::write(&other, b"hello").unwrap();
+    assert!(is_in_memory(&other));
+    let file = std::fs::File::open(&other).unwrap();
+    file.sync_all().unwrap();
+    fs::fadvise(&file, 0, None, fs::Advice::DontNeed).unwrap();
+    if is_in_memory(&other) {
+        println!("skipped: this file system keeps its files in memory");
+        return;
+    }
+    bench.upload(b"hello").await;
+    assert!(!is_in_memory(&bench.files("blobs")[0]));
+}
+
 #[tokio::test]
 async fn uploads_of_the_same_bytes_at_once_all_succeed() {
     let bench = Bench::new().await;
