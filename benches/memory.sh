@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # How much memory a release build takes, and whether that is within the limits that Rookery promises:
 #
-#   benches/memory.sh idle      resident memory under 20 MiB at the start and 21 MiB after sign-ups, ready within a second
+#   benches/memory.sh idle      resident memory under 16 MiB at the start and 19 MiB after sign-ups, ready within a second
 #   benches/memory.sh repo      a repository of $RECORDS records (default 1000000) in and out: under 100 MiB, twice:
 #                               blocks depth first and shuffled; then how long createRecord takes on it
 #   benches/memory.sh upload    a blob of 300 MB, and one that is cut off: under 100 MiB, nothing left of the second
@@ -12,8 +12,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 RECORDS=${RECORDS:-1000000}
-IDLE_KIB_MAX=$((20 * 1024))
-SIGNED_UP_KIB_MAX=$((21 * 1024))
+IDLE_KIB_MAX=$((16 * 1024))
+SIGNED_UP_KIB_MAX=$((19 * 1024))
 BUSY_KIB_MAX=$((100 * 1024))
 READY_MS_MAX=1000
 # createRecord on the large repository may take this many times what it takes on one of 1000 records.
