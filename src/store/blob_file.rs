@@ -377,7 +377,7 @@ fn remember(unsettled: &Unsettled, blob: UnsettledBlob) {
     }
 }
 
-/// Tells the system that nobody waits for these bytes: a new page of memory for each is what an upload costs most, and on
+/// Tells the system that nobody waits for these bytes: finding new memory for them can cost more than all else, and on
 /// a small machine something else has to make room for it. Whoever fetches the blob reads the disk, once (decision 16).
 fn let_go_of_pages(file: &std::fs::File) {
     #[cfg(target_os = "linux")]

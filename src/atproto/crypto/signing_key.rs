@@ -12,8 +12,8 @@ use super::{Curve, Error, PublicKey};
 /// A private key. `Debug` shows its curve only; dropping it overwrites it.
 #[derive(Clone)]
 pub enum SigningKey {
-    /// A key on secp256k1. Not with its public half, which takes almost as long to compute as a signature: a server
-    /// opens keys for one signature.
+    /// A key on secp256k1. Not with its public half, which costs three quarters of a signature to compute: a server often
+    /// opens a key for one signature.
     K256(k256::SecretKey),
     /// A key on P-256.
     P256(p256::ecdsa::SigningKey),
